@@ -72,6 +72,16 @@ pub enum PassedFd {
     NetworkNamespace,
     /// A bound socket that reserves a published port: kept open until the container ends.
     Port,
+    /// A connected stream socket that is attached before the command runs, so that not a byte of output is missed:
+    /// frames as after `Ok` of [`Request::Attach`], without the line before them.
+    Attach {
+        /// Feed stdin from it.
+        stdin: bool,
+        /// Send stdout (of a terminal: everything).
+        stdout: bool,
+        /// Send stderr.
+        stderr: bool,
+    },
 }
 
 /// Where a container's output goes.
