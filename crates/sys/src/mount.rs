@@ -1,0 +1,91 @@
+//! mount_setattr(2) (Linux 5.12); the rest of the mount calls are in `rustix::mount`.
+
+use crate::{Result, result};
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// `MOUNT_ATTR_*` and propagation values of [`mount_setattr`].
+pub mod attr {
+    #![allow(missing_docs)]
+    pub const RDONLY: u64 = 0x01;
+    pub const NOSUID: u64 = 0x02;
+    pub const NODEV: u64 = 0x04;
+    pub const NOEXEC: u64 = 0x08;
+    /// The mask of the access time modes: to be cleared whenever one of them is set.
+    pub const ATIME: u64 = 0x70;
+    pub const RELATIME: u64 = 0x00;
+    pub const NOATIME: u64 = 0x10;
+    pub const STRICTATIME: u64 = 0x20;
+    pub const NODIRATIME: u64 = 0x80;
+    pub const IDMAP: u64 = 0x0010_0000;
+    pub const NOSYMFOLLOW: u64 = 0x0020_0000;
+
+    pub const PROPAGATION_UNBINDABLE: u64 = 1 << 17;
+    pub const PROPAGATION_PRIVATE: u64 = 1 << 18;
+    pub const PROPAGATION_SLAVE: u64 = 1 << 19;
+    pub const PROPAGATION_SHARED: u64 = 1 << 20;
+}
+
+/// What to change of a mount (`struct mount_attr`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MountAttr<'fd> {
+    /// Flags of [`attr`] to set.
+    pub set: u64,
+    /// Flags of [`attr`] to clear, before setting.
+    pub clear: u64,
+    /// One `PROPAGATION_*`, or 0 to leave it.
+    pub propagation: u64,
+    /// With [`attr::IDMAP`]: the user namespace whose mapping the mount takes.
+    pub userns: Option<PlainFd<'fd>>,
+}
+
+/// A borrowed descriptor that can be compared.
+#[derive(Debug, Clone, Copy)]
+pub struct PlainFd<'fd>(pub BorrowedFd<'fd>);
+
+impl PartialEq for PlainFd<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_raw_fd() == other.0.as_raw_fd()
+    }
+}
+
+impl Eq for PlainFd<'_> {}
+
+#[repr(C)]
+struct RawAttr {
+    attr_set: u64,
+    attr_clr: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+/// Changes the mount at `path`, an empty one meaning `dir` itself, and with `recursive` all mounts below it.
+pub fn mount_setattr(dir: BorrowedFd, path: &CStr, recursive: bool, change: &MountAttr) -> Result<()> {
+    const AT_RECURSIVE: libc::c_int = 0x8000;
+    let mut flags = libc::AT_SYMLINK_NOFOLLOW;
+    if path.is_empty() {
+        flags |= libc::AT_EMPTY_PATH;
+    }
+    if recursive {
+        flags |= AT_RECURSIVE;
+    }
+    let mut raw = RawAttr {
+        attr_set: change.set,
+        attr_clr: change.clear,
+        propagation: change.propagation,
+        userns_fd: change.userns.map_or(0, |fd| fd.0.as_raw_fd() as u64),
+    };
+    // SAFETY: `path` is NUL-terminated, `raw` has the layout of version 0 of the kernel's struct, whose size is passed; both
+    // outlive the call, which writes to neither.
+    result(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            dir.as_raw_fd(),
+            path.as_ptr(),
+            flags,
+            &raw mut raw,
+            size_of::<RawAttr>(),
+        )
+    })?;
+    Ok(())
+}
