@@ -7,6 +7,7 @@
 //! bpf.rs        bpf(2): the device program of a cgroup
 //! caps.rs       capget(2), capset(2), the bounding and ambient sets
 //! clone.rs      clone3(2)
+//! landlock.rs   landlock(7), a thread's own umask
 //! mount.rs      mount_setattr(2)
 //! namespace.rs  setns(2), unshare(2)
 //! process.rs    execve(2), close_range(2), kill(2), personality(2), keyctl(2), /proc/<pid>/stat
@@ -28,6 +29,7 @@
 pub mod bpf;
 pub mod caps;
 pub mod clone;
+pub mod landlock;
 pub mod mount;
 pub mod namespace;
 pub mod process;
