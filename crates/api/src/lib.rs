@@ -46,3 +46,5 @@ pub use go::{Empty, List, Map};
 pub const VERSION: &str = "1.51";
 /// The oldest version that is served.
 pub const MIN_VERSION: &str = "1.24";
+/// Where the engine listens, and a client looks, when neither is told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/dhow.sock";

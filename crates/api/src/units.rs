@@ -27,7 +27,7 @@ fn parse(text: &str, base: f64) -> Result<i64, String> {
     let value: f64 = number.parse().map_err(|_| wrong())?;
     let power = match suffix.as_bytes() {
         [] | [b'b'] => 0,
-        [letter, rest @ ..] if matches!(rest, [] | [b'b'] | [b'i', b'b']) => {
+        [letter] | [letter, b'b'] | [letter, b'i', b'b'] => {
             b"kmgtp".iter().position(|x| x == letter).ok_or_else(wrong)? as i32 + 1
         }
         _ => return Err(wrong()),
