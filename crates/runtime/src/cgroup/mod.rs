@@ -1,0 +1,503 @@
+//! A container's cgroup, on v1, v2 and the hybrid of both.
+//!
+//! ```text
+//! mod.rs      finding the hierarchies, making, joining, freezing, killing, removing
+//! v1.rs       limits as v1 controllers take them
+//! v2.rs       limits as v2 takes them
+//! devices.rs  the device policy: lines for v1, a BPF program for v2
+//! ```
+//!
+//! Everything is written through directory descriptors of the container's own cgroup, opened once. On a hybrid host the v1
+//! controllers hold the limits, as in every other engine; the empty v2 tree is left alone.
+
+mod devices;
+mod v1;
+mod v2;
+
+use crate::{Failure, FailureKind};
+use oci::runtime::{DeviceRule, Resources};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstatfs, mkdirat, openat, unlinkat};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+const ROOT: &str = "/sys/fs/cgroup";
+const CGROUP_MAGIC: u64 = 0x0027_e0eb;
+const CGROUP2_MAGIC: u64 = 0x6367_7270;
+/// Every v1 hierarchy a container joins where the host has it; those with an own `=` name come last.
+const CONTROLLERS: [&str; 13] = [
+    "freezer",
+    "devices",
+    "memory",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "blkio",
+    "pids",
+    "net_cls",
+    "net_prio",
+    "perf_event",
+    "hugetlb",
+    "systemd",
+];
+/// How deep cgroups that a container made for itself may nest for us to follow.
+const MAX_DEPTH: usize = 64;
+/// How long removal and freezing wait for the kernel.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One cgroup of a v1 hierarchy.
+struct Controller {
+    name: &'static str,
+    dir: OwnedFd,
+}
+
+enum Tree {
+    V1(Vec<Controller>),
+    V2(OwnedFd),
+}
+
+/// A container's cgroup: one directory on v2, one per hierarchy on v1.
+pub struct Cgroup {
+    path: String,
+    tree: Tree,
+}
+
+/// Where a container's cgroup lies on the host, for mounting it into the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// The directory's name below `/sys/fs/cgroup`; empty on v2.
+    pub name: String,
+    /// The container's cgroup in it.
+    pub path: PathBuf,
+}
+
+fn open_dir(at: BorrowedFd, path: &str) -> Result<OwnedFd, Errno> {
+    openat(at, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn open_root(path: &str) -> Result<OwnedFd, Errno> {
+    open_dir(rustix::fs::CWD, path)
+}
+
+fn magic(dir: &OwnedFd) -> u64 {
+    fstatfs(dir).map_or(0, |fs| fs.f_type as u64)
+}
+
+/// The roots of this host's hierarchies: v2 alone, or the v1 controllers.
+fn roots() -> Result<Tree, Failure> {
+    let missing = |errno| Failure::system("cgroup", "cgroups are not mounted at /sys/fs/cgroup", errno);
+    let root = open_root(ROOT).map_err(missing)?;
+    if magic(&root) == CGROUP2_MAGIC {
+        return Ok(Tree::V2(root));
+    }
+    let controllers: Vec<Controller> = CONTROLLERS
+        .iter()
+        .filter_map(|name| Some(Controller { name, dir: open_dir(root.as_fd(), name).ok()? }))
+        .filter(|c| magic(&c.dir) == CGROUP_MAGIC)
+        .collect();
+    if !controllers.iter().any(|c| c.name == "devices") {
+        return Err(missing(Errno::NOENT));
+    }
+    Ok(Tree::V1(controllers))
+}
+
+/// `/parent/<id>`: absolute, without `.` and `..`.
+fn components(path: &str) -> Result<Vec<&str>, Failure> {
+    let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
+    if !path.starts_with('/')
+        || parts.is_empty()
+        || parts.iter().any(|p| *p == "." || *p == ".." || p.contains(['\0', '\n']))
+    {
+        return Err(Failure::invalid(
+            "cgroup",
+            format!("cgroup path {path:?} is not an absolute path below the cgroup root"),
+        ));
+    }
+    Ok(parts)
+}
+
+/// Makes the directories of `parts` below `root`; `prepare` readies each directory for having children.
+fn make(
+    name: &str,
+    root: &OwnedFd,
+    parts: &[&str],
+    prepare: impl Fn(BorrowedFd) -> Result<(), Failure>,
+) -> Result<OwnedFd, Failure> {
+    let fail = |errno| Failure::system("cgroup", &format!("cannot make cgroup /{} in {name}", parts.join("/")), errno);
+    let (last, parents) = parts.split_last().ok_or_else(|| fail(Errno::INVAL))?;
+    // One call when the parent is there already, as for every container but the first.
+    let whole = parts.join("/");
+    let mode = Mode::from_raw_mode(0o755);
+    match mkdirat(root, whole.as_str(), mode) {
+        Ok(()) | Err(Errno::EXIST) => return open_dir(root.as_fd(), &whole).map_err(fail),
+        Err(Errno::NOENT) => {}
+        Err(errno) => return Err(fail(errno)),
+    }
+    let mut at = rustix::io::fcntl_dupfd_cloexec(root, 0).map_err(fail)?;
+    for part in parents {
+        match mkdirat(&at, *part, mode) {
+            Ok(()) | Err(Errno::EXIST) => at = open_dir(at.as_fd(), part).map_err(fail)?,
+            Err(errno) => return Err(fail(errno)),
+        }
+        prepare(at.as_fd())?;
+    }
+    match mkdirat(&at, *last, mode) {
+        Ok(()) | Err(Errno::EXIST) => open_dir(at.as_fd(), last).map_err(fail),
+        Err(errno) => Err(fail(errno)),
+    }
+}
+
+fn write(dir: BorrowedFd, file: &str, value: &[u8]) -> Result<(), Errno> {
+    let fd = openat(dir, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&fd, value)?;
+    Ok(())
+}
+
+fn read(dir: BorrowedFd, file: &str) -> Result<String, Errno> {
+    let fd = openat(dir, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut out = Vec::new();
+    let mut buf = [0; 4096];
+    loop {
+        match rustix::io::read(&fd, &mut buf)? {
+            0 => return Ok(String::from_utf8_lossy(&out).into_owned()),
+            n => out.extend_from_slice(&buf[..n]),
+        }
+    }
+}
+
+/// Sets one limit; the failure names the field of the specification, the file and the value.
+fn set(dir: BorrowedFd, field: &str, file: &str, value: &str) -> Result<(), Failure> {
+    write(dir, file, value.as_bytes()).map_err(|errno| {
+        let mut failure = Failure::system("cgroup", &format!("cannot set {field}: write {value:?} to {file}"), errno);
+        if errno == Errno::NOENT {
+            failure.kind = FailureKind::Invalid;
+            failure.text = format!("cannot set {field}: this kernel has no {file}");
+        }
+        failure
+    })
+}
+
+/// The number after `key` in a file of lines `key number`.
+fn counter(dir: BorrowedFd, file: &str, key: &str) -> Option<u64> {
+    read(dir, file).ok()?.lines().find_map(|l| l.strip_prefix(key)?.trim().parse().ok())
+}
+
+/// Calls `visit` with `dir` and every cgroup below it, children first.
+fn walk(dir: BorrowedFd, depth: usize, visit: &mut dyn FnMut(BorrowedFd)) {
+    if depth < MAX_DEPTH {
+        for name in children(dir) {
+            if let Ok(child) = open_dir(dir, &name) {
+                walk(child.as_fd(), depth + 1, visit);
+            }
+        }
+    }
+    visit(dir);
+}
+
+fn children(dir: BorrowedFd) -> Vec<String> {
+    // The descriptor is O_PATH: open it anew for reading.
+    let Ok(readable) = openat(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) else {
+        return vec![];
+    };
+    let Ok(entries) = Dir::new(readable) else { return vec![] };
+    entries
+        .filter_map(Result::ok)
+        .filter(|e| e.file_type() == FileType::Directory)
+        .filter_map(|e| e.file_name().to_str().ok().map(str::to_owned))
+        .filter(|name| name != "." && name != "..")
+        .collect()
+}
+
+impl Cgroup {
+    /// Makes the cgroup `path` (`/dhow/<id>`) in every hierarchy and sets the limits.
+    ///
+    /// # Errors
+    /// `Invalid` for a path or a limit that cannot be; `System` when the kernel refuses. Nothing is left behind.
+    pub fn create(path: &str, resources: &Resources) -> Result<Cgroup, Failure> {
+        let parts = components(path)?;
+        let tree = match roots()? {
+            Tree::V2(root) => {
+                v2::enable(root.as_fd());
+                Tree::V2(make("the cgroup2 tree", &root, &parts, |dir| {
+                    v2::enable(dir);
+                    Ok(())
+                })?)
+            }
+            Tree::V1(roots) => {
+                let mut dirs = Vec::with_capacity(roots.len());
+                for root in roots {
+                    match make(root.name, &root.dir, &parts, |_| Ok(())) {
+                        Ok(dir) => dirs.push(Controller { name: root.name, dir }),
+                        Err(failure) => {
+                            let _ = Cgroup { path: path.into(), tree: Tree::V1(dirs) }.remove();
+                            return Err(failure);
+                        }
+                    }
+                }
+                Tree::V1(dirs)
+            }
+        };
+        let cgroup = Cgroup { path: path.into(), tree };
+        let set_up = || {
+            if !cgroup.pids().is_empty() {
+                return Err(Failure::invalid("cgroup", format!("cgroup {path} is in use: it has processes")));
+            }
+            if let Tree::V1(_) = &cgroup.tree {
+                v1::inherit_cpuset(&parts)?;
+            }
+            cgroup.limit(resources)?;
+            cgroup.allow_devices(&resources.devices)
+        };
+        set_up().inspect_err(|_| {
+            let _ = cgroup.remove();
+        })?;
+        Ok(cgroup)
+    }
+
+    /// The cgroup of a container that exists; hierarchies where it is gone are left out.
+    ///
+    /// # Errors
+    /// `System` when there is no such cgroup at all.
+    pub fn open(path: &str) -> Result<Cgroup, Failure> {
+        let whole = components(path)?.join("/");
+        let gone = |errno| Failure::system("cgroup", &format!("cannot open cgroup {path}"), errno);
+        let tree = match roots()? {
+            Tree::V2(root) => Tree::V2(open_dir(root.as_fd(), &whole).map_err(gone)?),
+            Tree::V1(roots) => {
+                let dirs: Vec<Controller> = roots
+                    .into_iter()
+                    .filter_map(|c| Some(Controller { name: c.name, dir: open_dir(c.dir.as_fd(), &whole).ok()? }))
+                    .collect();
+                if dirs.is_empty() {
+                    return Err(gone(Errno::NOENT));
+                }
+                Tree::V1(dirs)
+            }
+        };
+        Ok(Cgroup { path: path.into(), tree })
+    }
+
+    /// The path it was made with.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The directory for `CLONE_INTO_CGROUP`; `None` on v1, where [`Cgroup::join`] is the only way.
+    pub fn v2_fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.tree {
+            Tree::V2(dir) => Some(dir.as_fd()),
+            Tree::V1(_) => None,
+        }
+    }
+
+    fn dirs(&self) -> Vec<BorrowedFd<'_>> {
+        match &self.tree {
+            Tree::V2(dir) => vec![dir.as_fd()],
+            Tree::V1(dirs) => dirs.iter().map(|c| c.dir.as_fd()).collect(),
+        }
+    }
+
+    /// The one directory that lists processes and freezes them: on v1 the freezer's, which comes first.
+    fn main_dir(&self) -> BorrowedFd<'_> {
+        match &self.tree {
+            Tree::V2(dir) => dir.as_fd(),
+            Tree::V1(dirs) => dirs[0].dir.as_fd(),
+        }
+    }
+
+    /// Moves a process in. The first move on a host waits for an RCU grace period (several ms) unless dynamic moves are
+    /// favoured there (cgroups(7), `favordynmods`).
+    ///
+    /// # Errors
+    /// `System`: the process is gone or the kernel refuses.
+    pub fn join(&self, pid: i32) -> Result<(), Failure> {
+        let value = pid.to_string();
+        for dir in self.dirs() {
+            write(dir, "cgroup.procs", value.as_bytes()).map_err(|errno| {
+                Failure::system("cgroup", &format!("cannot move process {pid} into cgroup {}", self.path), errno)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Sets the limits that `resources` has; the device policy stays.
+    ///
+    /// # Errors
+    /// `Invalid` for what this kernel cannot limit, `System` for a value it refuses.
+    pub fn update(&self, resources: &Resources) -> Result<(), Failure> {
+        self.limit(resources)
+    }
+
+    fn limit(&self, resources: &Resources) -> Result<(), Failure> {
+        match &self.tree {
+            Tree::V1(dirs) => v1::limit(dirs, resources),
+            Tree::V2(dir) => v2::limit(dir.as_fd(), resources),
+        }
+    }
+
+    fn allow_devices(&self, rules: &[DeviceRule]) -> Result<(), Failure> {
+        match &self.tree {
+            Tree::V1(dirs) => match dirs.iter().find(|c| c.name == "devices") {
+                Some(c) => devices::allow_v1(c.dir.as_fd(), rules),
+                None => Err(Failure::invalid("cgroup", "this host has no devices controller".into())),
+            },
+            Tree::V2(dir) => devices::allow_v2(dir.as_fd(), rules),
+        }
+    }
+
+    /// Every process in it and in the cgroups that it made for itself, as the caller's pid namespace sees them.
+    pub fn pids(&self) -> Vec<i32> {
+        let mut out = Vec::new();
+        walk(self.main_dir(), 0, &mut |dir| {
+            if let Ok(text) = read(dir, "cgroup.procs") {
+                // 0 is a process that our pid namespace does not see.
+                out.extend(text.lines().filter_map(|l| l.parse::<i32>().ok()).filter(|pid| *pid > 0));
+            }
+        });
+        out
+    }
+
+    /// Sends a signal to every process.
+    pub fn signal_all(&self, signal: i32) {
+        for pid in self.pids() {
+            let _ = sys::process::kill(pid, signal);
+        }
+    }
+
+    /// Kills every process, also those being born meanwhile.
+    pub fn kill_all(&self) {
+        if let Tree::V2(dir) = &self.tree
+            && write(dir.as_fd(), "cgroup.kill", b"1").is_ok()
+        {
+            return;
+        }
+        // Frozen processes cannot fork away from the list; the signal waits until they thaw.
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let frozen = self.pause().is_ok();
+            self.signal_all(rustix::process::Signal::KILL.as_raw());
+            if frozen {
+                let _ = self.resume();
+                return;
+            }
+            if self.pids().is_empty() || Instant::now() > deadline {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Stops every process where it is.
+    ///
+    /// # Errors
+    /// `System` when they are not all frozen within five seconds; then they run on.
+    pub fn pause(&self) -> Result<(), Failure> {
+        let fail = |errno| Failure::system("cgroup", &format!("cannot freeze cgroup {}", self.path), errno);
+        let deadline = Instant::now() + PATIENCE;
+        let (file, value, state_file) = match &self.tree {
+            Tree::V2(_) => ("cgroup.freeze", "1", "cgroup.events"),
+            Tree::V1(_) => ("freezer.state", "FROZEN", "freezer.state"),
+        };
+        loop {
+            // v1 wants the wish repeated while new processes keep appearing.
+            write(self.main_dir(), file, value.as_bytes()).map_err(fail)?;
+            let state = read(self.main_dir(), state_file).map_err(fail)?;
+            if state.trim() == "FROZEN" || state.lines().any(|l| l == "frozen 1") {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let _ = self.resume();
+                return Err(fail(Errno::TIMEDOUT));
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    /// Lets every process go on.
+    ///
+    /// # Errors
+    /// `System` when the kernel refuses.
+    pub fn resume(&self) -> Result<(), Failure> {
+        let (file, value) = match &self.tree {
+            Tree::V2(_) => ("cgroup.freeze", "0"),
+            Tree::V1(_) => ("freezer.state", "THAWED"),
+        };
+        write(self.main_dir(), file, value.as_bytes())
+            .map_err(|errno| Failure::system("cgroup", &format!("cannot thaw cgroup {}", self.path), errno))
+    }
+
+    /// How many processes the kernel has killed here for want of memory.
+    pub fn oom_kills(&self) -> u64 {
+        match &self.tree {
+            Tree::V2(dir) => counter(dir.as_fd(), "memory.events", "oom_kill ").unwrap_or(0),
+            Tree::V1(dirs) => dirs
+                .iter()
+                .find(|c| c.name == "memory")
+                .and_then(|c| counter(c.dir.as_fd(), "memory.oom_control", "oom_kill "))
+                .unwrap_or(0),
+        }
+    }
+
+    /// Where it lies on the host, per hierarchy.
+    pub fn views(&self) -> Vec<View> {
+        let path = self.path.trim_start_matches('/');
+        match &self.tree {
+            Tree::V2(_) => vec![View { name: String::new(), path: [ROOT, path].iter().collect() }],
+            Tree::V1(dirs) => {
+                dirs.iter().map(|c| View { name: c.name.into(), path: [ROOT, c.name, path].iter().collect() }).collect()
+            }
+        }
+    }
+
+    /// Removes it with the cgroups below it, waiting a little for the last processes to be gone.
+    ///
+    /// # Errors
+    /// `System` when processes are still in it after five seconds.
+    pub fn remove(&self) -> Result<(), Failure> {
+        let whole = self.path.trim_start_matches('/');
+        let roots: Vec<(PathBuf, BorrowedFd)> = match &self.tree {
+            Tree::V2(dir) => vec![(ROOT.into(), dir.as_fd())],
+            Tree::V1(dirs) => dirs.iter().map(|c| ([ROOT, c.name].iter().collect(), c.dir.as_fd())).collect(),
+        };
+        let deadline = Instant::now() + PATIENCE;
+        let mut first = None;
+        for (root, dir) in roots {
+            let fail = |errno| {
+                Failure::system("cgroup", &format!("cannot remove cgroup {} in {}", self.path, root.display()), errno)
+            };
+            let root_dir = rustix::fs::open(&root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(fail)?;
+            let mut pause = Duration::from_micros(100);
+            loop {
+                match unlinkat(&root_dir, whole, AtFlags::REMOVEDIR) {
+                    Ok(()) | Err(Errno::NOENT) => break,
+                    Err(Errno::BUSY) if Instant::now() < deadline => {
+                        remove_children(dir, 0);
+                        std::thread::sleep(pause);
+                        pause = (pause * 2).min(Duration::from_millis(20));
+                    }
+                    Err(errno) => {
+                        first.get_or_insert(fail(errno));
+                        break;
+                    }
+                }
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+}
+
+fn remove_children(dir: BorrowedFd, depth: usize) {
+    for name in children(dir) {
+        if let Ok(child) = open_dir(dir, &name)
+            && depth < MAX_DEPTH
+        {
+            remove_children(child.as_fd(), depth + 1);
+        }
+        let _ = unlinkat(dir, name.as_str(), AtFlags::REMOVEDIR);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! Mount options of runtime-spec (config.md#linux-mount-options) → what the mount calls take.
+
+use crate::Failure;
+use sys::mount::attr;
+
+/// The options of one mount, told apart.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Options {
+    /// `bind` is `Some(false)`, `rbind` is `Some(true)`.
+    pub bind: Option<bool>,
+    /// Attributes to set on the mount.
+    pub set: u64,
+    /// Attributes to clear first.
+    pub clear: u64,
+    /// The same for the mount and all below it (`rro` …).
+    pub set_all: u64,
+    /// See `set_all`.
+    pub clear_all: u64,
+    /// `PROPAGATION_*` in the order given, each with whether it is recursive.
+    pub propagation: Vec<(u64, bool)>,
+    /// `tmpcopyup`: begin with a copy of what the mount hides.
+    pub copy_up: bool,
+    /// The file system's own: `key=value`, or a flag.
+    pub data: Vec<(String, Option<String>)>,
+}
+
+/// An option that changes attributes: its name, what it sets, what it clears.
+const ATTRIBUTES: &[(&str, u64, u64)] = &[
+    ("ro", attr::RDONLY, 0),
+    ("rw", 0, attr::RDONLY),
+    ("nosuid", attr::NOSUID, 0),
+    ("suid", 0, attr::NOSUID),
+    ("nodev", attr::NODEV, 0),
+    ("dev", 0, attr::NODEV),
+    ("noexec", attr::NOEXEC, 0),
+    ("exec", 0, attr::NOEXEC),
+    ("noatime", attr::NOATIME, attr::ATIME),
+    ("atime", attr::RELATIME, attr::ATIME),
+    ("relatime", attr::RELATIME, attr::ATIME),
+    ("norelatime", attr::STRICTATIME, attr::ATIME),
+    ("strictatime", attr::STRICTATIME, attr::ATIME),
+    ("nostrictatime", attr::RELATIME, attr::ATIME),
+    ("nodiratime", attr::NODIRATIME, 0),
+    ("diratime", 0, attr::NODIRATIME),
+    ("nosymfollow", attr::NOSYMFOLLOW, 0),
+    ("symfollow", 0, attr::NOSYMFOLLOW),
+];
+
+const PROPAGATION: &[(&str, u64)] = &[
+    ("private", attr::PROPAGATION_PRIVATE),
+    ("shared", attr::PROPAGATION_SHARED),
+    ("slave", attr::PROPAGATION_SLAVE),
+    ("unbindable", attr::PROPAGATION_UNBINDABLE),
+];
+
+/// Flags of the superblock that every file system takes by fsconfig(2).
+const SUPERBLOCK: &[&str] = &["sync", "async", "dirsync", "lazytime", "nolazytime", "mand", "nomand"];
+
+/// The propagation that `name` asks for, and whether recursively.
+pub fn propagation(name: &str) -> Option<(u64, bool)> {
+    let find = |name: &str| PROPAGATION.iter().find(|(n, _)| *n == name).map(|(_, value)| *value);
+    find(name).map(|value| (value, false)).or_else(|| find(name.strip_prefix('r')?).map(|value| (value, true)))
+}
+
+/// Reads `options` of the mount at `destination` of type `kind`.
+pub fn parse(destination: &str, kind: &str, options: &[String]) -> Result<Options, Failure> {
+    let mut parsed = Options::default();
+    for option in options {
+        let name = option.as_str();
+        if let Some((_, set, clear)) = ATTRIBUTES.iter().find(|(n, ..)| *n == name) {
+            (parsed.set, parsed.clear) = ((parsed.set & !clear) | set, (parsed.clear & !set) | clear);
+        } else if let Some((_, set, clear)) =
+            name.strip_prefix('r').and_then(|rest| ATTRIBUTES.iter().find(|(n, ..)| *n == rest))
+        {
+            (parsed.set_all, parsed.clear_all) = ((parsed.set_all & !clear) | set, (parsed.clear_all & !set) | clear);
+        } else if let Some(change) = propagation(name) {
+            parsed.propagation.push(change);
+        } else {
+            match name {
+                "bind" => parsed.bind = Some(parsed.bind.unwrap_or(false)),
+                "rbind" => parsed.bind = Some(true),
+                "tmpcopyup" => parsed.copy_up = true,
+                // No change, or only of what the kernel writes to its log.
+                "defaults" | "silent" | "loud" | "" => {}
+                "idmap" | "ridmap" | "remount" => return Err(refused(destination, name)),
+                _ => parsed.data.push(match name.split_once('=') {
+                    Some((key, value)) => (key.into(), Some(value.into())),
+                    None => (name.into(), None),
+                }),
+            }
+        }
+    }
+    if kind == "bind" && parsed.bind.is_none() {
+        parsed.bind = Some(false);
+    }
+    if parsed.bind.is_some() {
+        // A bind is a view of a file system that is mounted already: it has no data of its own.
+        if let Some((key, _)) = parsed.data.first() {
+            return Err(refused(destination, key));
+        }
+    }
+    if parsed.copy_up && kind != "tmpfs" {
+        return Err(refused(destination, "tmpcopyup"));
+    }
+    Ok(parsed)
+}
+
+fn refused(destination: &str, option: &str) -> Failure {
+    Failure::invalid("mounts", format!("mount option {option:?} of {destination:?} is not supported"))
+}
+
+/// Whether `flag` is one of the superblock's, which even file systems without options take.
+pub fn is_superblock_flag(flag: &str) -> bool {
+    SUPERBLOCK.contains(&flag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(kind: &str, options: &[&str]) -> Result<Options, Failure> {
+        parse("/d", kind, &options.iter().map(|o| o.to_string()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn dockers_own_mounts() {
+        let dev = of("tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]).unwrap();
+        assert_eq!((dev.set, dev.clear), (attr::NOSUID | attr::STRICTATIME, attr::ATIME));
+        let data = |k: &str, v: &str| (k.to_string(), Some(v.to_string()));
+        assert_eq!(dev.data, [data("mode", "755"), data("size", "65536k")]);
+        let volume = of("bind", &["rbind", "ro", "rprivate"]).unwrap();
+        assert_eq!((volume.bind, volume.set), (Some(true), attr::RDONLY));
+        assert_eq!(volume.propagation, [(attr::PROPAGATION_PRIVATE, true)]);
+    }
+
+    #[test]
+    fn the_last_of_two_opposites_counts() {
+        let o = of("bind", &["ro", "rw", "noatime", "relatime", "rro", "rnosuid", "rrw"]).unwrap();
+        assert_eq!((o.set, o.clear), (0, attr::RDONLY | attr::ATIME));
+        assert_eq!((o.set_all, o.clear_all), (attr::NOSUID, attr::RDONLY));
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused_by_name() {
+        for (kind, option) in [("bind", "mode=755"), ("bind", "idmap"), ("proc", "tmpcopyup"), ("bind", "bogus")] {
+            let failure = of(kind, &[option]).unwrap_err();
+            let name = option.split('=').next().unwrap();
+            assert_eq!(failure.text, format!("mount option {name:?} of \"/d\" is not supported"));
+        }
+        assert_eq!(propagation("rshared"), Some((attr::PROPAGATION_SHARED, true)));
+        assert_eq!(propagation("rrshared"), None);
+    }
+}
