@@ -239,10 +239,11 @@ impl Cgroup {
             }
         };
         let cgroup = Cgroup { path: path.into(), tree };
+        // Another's: not ours to take back.
+        if !cgroup.pids().is_empty() {
+            return Err(Failure::invalid("cgroup", format!("cgroup {path} is in use: it has processes")));
+        }
         let set_up = || {
-            if !cgroup.pids().is_empty() {
-                return Err(Failure::invalid("cgroup", format!("cgroup {path} is in use: it has processes")));
-            }
             if let Tree::V1(_) = &cgroup.tree {
                 v1::inherit_cpuset(&parts)?;
             }

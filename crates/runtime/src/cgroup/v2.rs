@@ -50,10 +50,8 @@ pub(super) fn limit(dir: BorrowedFd, r: &Resources) -> Result<(), Failure> {
     for huge in &r.hugepage_limits {
         set(dir, "hugepageLimits", &format!("hugetlb.{}.max", huge.page_size), &huge.limit.to_string())?;
     }
-    if let Some(network) = &r.network {
-        if network.class_id.is_some() || !network.priorities.is_empty() {
-            return Err(unsupported("network.classID and network.priorities"));
-        }
+    if r.network.as_ref().is_some_and(|n| n.class_id.is_some() || !n.priorities.is_empty()) {
+        return Err(unsupported("network.classID and network.priorities"));
     }
     for (device, rdma) in &r.rdma {
         let number = |n: Option<u32>| n.map_or("max".into(), |n| n.to_string());
@@ -135,10 +133,10 @@ fn limit_block_io(dir: BorrowedFd, b: &BlockIo) -> Result<(), Failure> {
     if b.leaf_weight.is_some_and(|w| w != 0) {
         return Err(unsupported("blockIO.leafWeight"));
     }
-    if let Some(w) = b.weight.filter(|w| *w != 0) {
-        if write(dir, "io.bfq.weight", w.to_string().as_bytes()).is_err() {
-            set(dir, "blockIO.weight", "io.weight", &io_weight(w).to_string())?;
-        }
+    if let Some(w) = b.weight.filter(|w| *w != 0)
+        && write(dir, "io.bfq.weight", w.to_string().as_bytes()).is_err()
+    {
+        set(dir, "blockIO.weight", "io.weight", &io_weight(w).to_string())?;
     }
     for d in &b.weight_device {
         if let Some(w) = d.weight {
