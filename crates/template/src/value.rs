@@ -1,0 +1,226 @@
+//! The values a template sees.
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use std::rc::Rc;
+
+/// A callable value: a method of a context (`.Label "x"`).
+#[derive(Clone)]
+pub struct Function(pub Rc<dyn Fn(&[Value]) -> Result<Value, String>>);
+
+impl std::fmt::Debug for Function {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Function")
+    }
+}
+
+/// What kind of Go value an object stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// `map[string]any`: a missing key is nil.
+    Any,
+    /// `map[string]string`: a missing key is an empty string under `index`.
+    Strings,
+    /// A struct of this type name; unknown fields are errors, fields keep their order.
+    Struct(Rc<str>),
+}
+
+/// An object: a Go map or struct.
+#[derive(Clone, Debug)]
+pub struct Map {
+    /// Map or struct.
+    pub shape: Shape,
+    /// Keys and values: in order of declaration for structs, sorted for maps.
+    pub entries: Vec<(String, Value)>,
+    /// Other names under which a struct's fields are found (Go name, name in `entries`).
+    pub aliases: &'static [(&'static str, &'static str)],
+}
+
+impl Map {
+    /// The value of a key or field.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        let find = |key: &str| self.entries.iter().find(|(k, _)| k == key).map(|(_, v)| v);
+        find(key).or_else(|| self.aliases.iter().find(|(go, _)| *go == key).and_then(|(_, json)| find(json)))
+    }
+}
+
+/// A value as Go's templates see it.
+#[derive(Clone, Debug, Default)]
+pub enum Value {
+    /// An untyped nil, or no value at all.
+    #[default]
+    Nil,
+    /// A nil pointer of some type: prints `<nil>`.
+    NilPointer,
+    /// A nil slice: prints `[]`, is `null` in JSON.
+    NilList,
+    /// A nil map: prints `map[]`, is `null` in JSON.
+    NilMap,
+    /// A boolean.
+    Bool(bool),
+    /// An integer.
+    Int(i64),
+    /// A floating point number.
+    Float(f64),
+    /// A character constant or the like is an [`Value::Int`]; this is a string.
+    Str(Rc<str>),
+    /// A slice.
+    List(Rc<Vec<Value>>),
+    /// A map or a struct.
+    Map(Rc<Map>),
+    /// A method or function.
+    Func(Function),
+}
+
+impl Value {
+    /// A string.
+    pub fn str(text: impl Into<Rc<str>>) -> Value {
+        Value::Str(text.into())
+    }
+
+    /// A slice.
+    pub fn list(items: Vec<Value>) -> Value {
+        Value::List(Rc::new(items))
+    }
+
+    /// A slice of strings.
+    pub fn strings<I: IntoIterator<Item = S>, S: Into<Rc<str>>>(items: I) -> Value {
+        Value::list(items.into_iter().map(Value::str).collect())
+    }
+
+    /// A `map[string]any`; its keys are sorted here.
+    pub fn map(mut entries: Vec<(String, Value)>) -> Value {
+        entries.sort_by(|a, b| a.0.cmp(&b.0));
+        Value::Map(Rc::new(Map { shape: Shape::Any, entries, aliases: &[] }))
+    }
+
+    /// A `map[string]string`; its keys are sorted here.
+    pub fn string_map(mut entries: Vec<(String, Value)>) -> Value {
+        entries.sort_by(|a, b| a.0.cmp(&b.0));
+        Value::Map(Rc::new(Map { shape: Shape::Strings, entries, aliases: &[] }))
+    }
+
+    /// A struct whose Go type is called `name`.
+    pub fn structure(name: &str, entries: Vec<(String, Value)>) -> Value {
+        Value::Map(Rc::new(Map { shape: Shape::Struct(name.into()), entries, aliases: &[] }))
+    }
+
+    /// A method.
+    pub fn func(f: impl Fn(&[Value]) -> Result<Value, String> + 'static) -> Value {
+        Value::Func(Function(Rc::new(f)))
+    }
+
+    /// The string, if it is one.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::Str(s) => Some(s),
+            _ => None,
+        }
+    }
+
+    /// Go's notion of truth.
+    pub(crate) fn truth(&self) -> bool {
+        match self {
+            Value::Nil | Value::NilPointer | Value::NilList | Value::NilMap => false,
+            Value::Bool(b) => *b,
+            Value::Int(i) => *i != 0,
+            Value::Float(f) => *f != 0.0,
+            Value::Str(s) => !s.is_empty(),
+            Value::List(l) => !l.is_empty(),
+            Value::Map(m) => matches!(m.shape, Shape::Struct(_)) || !m.entries.is_empty(),
+            Value::Func(_) => true,
+        }
+    }
+
+    /// The name of the Go type, for `%T` and error texts.
+    pub(crate) fn type_name(&self) -> String {
+        match self {
+            Value::Nil => "<nil>".into(),
+            Value::NilPointer => "*struct {}".into(),
+            Value::NilList => "[]string".into(),
+            Value::NilMap => "map[string]string".into(),
+            Value::Bool(_) => "bool".into(),
+            Value::Int(_) => "int".into(),
+            Value::Float(_) => "float64".into(),
+            Value::Str(_) => "string".into(),
+            Value::List(l) if !l.is_empty() && l.iter().all(|v| matches!(v, Value::Str(_))) => "[]string".into(),
+            Value::List(_) => "[]interface {}".into(),
+            Value::Map(m) => match &m.shape {
+                Shape::Any => "map[string]interface {}".into(),
+                Shape::Strings => "map[string]string".into(),
+                Shape::Struct(name) => name.to_string(),
+            },
+            Value::Func(_) => "func()".into(),
+        }
+    }
+}
+
+impl From<&serde_json::Value> for Value {
+    fn from(json: &serde_json::Value) -> Value {
+        match json {
+            serde_json::Value::Null => Value::Nil,
+            serde_json::Value::Bool(b) => Value::Bool(*b),
+            serde_json::Value::Number(n) => match n.as_i64() {
+                Some(i) => Value::Int(i),
+                None => Value::Float(n.as_f64().unwrap_or(f64::NAN)),
+            },
+            serde_json::Value::String(s) => Value::str(s.as_str()),
+            serde_json::Value::Array(items) => Value::list(items.iter().map(Value::from).collect()),
+            serde_json::Value::Object(map) => {
+                Value::map(map.iter().map(|(k, v)| (k.clone(), Value::from(v))).collect())
+            }
+        }
+    }
+}
+
+/// JSON read straight into a value keeps the order of keys: what is read is a `Shape::Any` map in document order,
+/// for the caller to sort or to declare a struct.
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(Document)
+    }
+}
+
+struct Document;
+
+impl<'de> Visitor<'de> for Document {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("any JSON value")
+    }
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Nil)
+    }
+    fn visit_bool<E>(self, b: bool) -> Result<Value, E> {
+        Ok(Value::Bool(b))
+    }
+    fn visit_i64<E>(self, i: i64) -> Result<Value, E> {
+        Ok(Value::Int(i))
+    }
+    fn visit_u64<E>(self, u: u64) -> Result<Value, E> {
+        Ok(i64::try_from(u).map_or(Value::Float(u as f64), Value::Int))
+    }
+    fn visit_f64<E>(self, f: f64) -> Result<Value, E> {
+        Ok(Value::Float(f))
+    }
+    fn visit_str<E>(self, s: &str) -> Result<Value, E> {
+        Ok(Value::str(s))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Value::list(items))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut entries: Vec<(String, Value)> = Vec::new();
+        while let Some((key, value)) = map.next_entry::<String, Value>()? {
+            match entries.iter_mut().find(|(k, _)| *k == key) {
+                Some(entry) => entry.1 = value,
+                None => entries.push((key, value)),
+            }
+        }
+        Ok(Value::Map(Rc::new(Map { shape: Shape::Any, entries, aliases: &[] })))
+    }
+}
