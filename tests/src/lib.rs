@@ -1,1 +1,440 @@
-//! Support of the integration tests.
+//! What the integration tests share: engines of their own in network namespaces of their own, real clients, real images.
+//!
+//! An [`Engine`] is a daemon with data, run directory, socket and network namespace below one temporary directory. When it
+//! is dropped everything it made must be gone; what is left fails the test.
+
+use std::ffi::OsStr;
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long anything may take that is expected to happen.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Runs the rest of the test only as root; says so loudly otherwise, and fails where CI forbids skipping.
+#[macro_export]
+macro_rules! need_root {
+    () => {
+        if !rustix::process::geteuid().is_root() {
+            assert!(std::env::var_os("DHOW_TEST_NO_SKIP").is_none(), "this test needs root");
+            eprintln!("SKIPPED, needs root: {}:{}", file!(), line!());
+            return;
+        }
+    };
+}
+
+/// What a client printed, and its exit code.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Exit code; 128 + n after a signal.
+    pub code: i32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Debug for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "exit code {}\n--- stdout\n{}\n--- stderr\n{}", self.code, self.out, self.err)
+    }
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Said {
+        use std::os::unix::process::ExitStatusExt;
+        let code = output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0));
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Said { code, out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+impl Said {
+    /// Standard output without the last newline; fails the test unless the exit code is 0.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, 0, "{self:?}");
+        self.out.trim_end_matches('\n').to_owned()
+    }
+
+    /// Fails the test unless the exit code is `code` and standard error contains `text`.
+    #[track_caller]
+    pub fn fails(self, code: i32, text: &str) -> Said {
+        assert!(self.code == code && self.err.contains(text), "expected exit code {code} and {text:?}; got {self:?}");
+        self
+    }
+}
+
+/// Runs a command with no input.
+pub fn said(command: &mut Command) -> Said {
+    command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{command:?}: {e}")).into()
+}
+
+/// Waits until `ready` answers, and fails the test when it does not within [`DEADLINE`].
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited {DEADLINE:?} for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The binary under test.
+pub fn dhow_bin() -> PathBuf {
+    std::env::var_os("DHOW_TEST_BIN").map(PathBuf::from).unwrap_or_else(|| {
+        // <target>/<triple>/debug/deps/all-… → <target>/<triple>/debug/dhow
+        let me = std::env::current_exe().expect("current_exe");
+        me.parent().and_then(Path::parent).expect("target directory").join("dhow")
+    })
+}
+
+/// A docker CLI of version 28 or later.
+pub fn docker_bin() -> PathBuf {
+    std::env::var_os("DHOW_TEST_DOCKER").map_or_else(|| "docker".into(), PathBuf::from)
+}
+
+/// A directory that is gone after the test.
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    /// A new directory below the system's temporary one; short, as socket paths are limited to 108 bytes.
+    pub fn new() -> TempDir {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("dhow-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("temporary directory");
+        TempDir(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Default for TempDir {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A network namespace with its loopback up, held by a sleeping process.
+pub struct NetNs(Child);
+
+impl NetNs {
+    /// Makes one.
+    pub fn new() -> NetNs {
+        let child = Command::new("unshare")
+            .args(["--net", "sh", "-c", "ip link set lo up && echo up && exec sleep infinity"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare");
+        let mut holder = NetNs(child);
+        let mut line = [0; 3];
+        use std::io::Read;
+        holder.0.stdout.as_mut().expect("piped").read_exact(&mut line).expect("network namespace");
+        holder
+    }
+
+    /// A command inside it.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg("-t").arg(self.0.id().to_string()).arg("-n").arg("--").arg(program);
+        command
+    }
+
+    /// PID of a process in it.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Default for NetNs {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for NetNs {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A daemon of the test's own.
+pub struct Engine {
+    /// Data below `data`, run directory `run`, socket `sock`, log `daemon.log`.
+    pub dir: TempDir,
+    /// The namespace of its networks.
+    pub net: NetNs,
+    daemon: Option<Child>,
+    flags: Vec<String>,
+}
+
+impl Engine {
+    /// Starts a daemon with `flags` added.
+    pub fn start(flags: &[&str]) -> Engine {
+        let flags = flags.iter().map(|f| f.to_string()).collect();
+        let mut engine = Engine { dir: TempDir::new(), net: NetNs::new(), daemon: None, flags };
+        engine.run();
+        engine
+    }
+
+    /// A daemon that has the image `busybox`.
+    pub fn with_busybox() -> Engine {
+        let engine = Engine::start(&[]);
+        engine.import_busybox();
+        engine
+    }
+
+    /// Imports the image `busybox`: a static busybox with its applets as links.
+    pub fn import_busybox(&self) {
+        self.dhow(["import", busybox_tar().to_str().expect("utf-8"), "busybox:latest"]).ok();
+    }
+
+    /// Starts the daemon (again) and waits until it answers.
+    pub fn run(&mut self) {
+        let dir = self.dir.path();
+        let log = std::fs::File::options().create(true).append(true).open(dir.join("daemon.log")).expect("daemon.log");
+        let mut command = self.net.command(dhow_bin());
+        command.arg("daemon").arg("--data-root").arg(dir.join("data")).arg("--exec-root").arg(dir.join("run"));
+        command.arg("--pidfile").arg(dir.join("pid")).arg("-H").arg(self.host()).args(&self.flags);
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("log")).stderr(log);
+        self.daemon = Some(command.spawn().expect("daemon"));
+        let socket = dir.join("sock");
+        wait_for("the daemon to answer", || {
+            if let Some(status) = self.daemon.as_mut().and_then(|d| d.try_wait().ok().flatten()) {
+                panic!("the daemon ended with {status}:\n{}", self.log());
+            }
+            std::os::unix::net::UnixStream::connect(&socket).ok()
+        });
+    }
+
+    /// `unix://…`
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.dir.path().join("sock").display())
+    }
+
+    /// What the daemon has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("daemon.log")).unwrap_or_default()
+    }
+
+    /// PID of the daemon. (`nsenter` executes it in its own place.)
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().expect("running").id()
+    }
+
+    /// kill -9 of the daemon; its containers go on.
+    pub fn kill9(&mut self) {
+        let mut daemon = self.daemon.take().expect("running");
+        daemon.kill().expect("kill");
+        daemon.wait().expect("wait");
+    }
+
+    /// A polite end of the daemon; its containers go on.
+    pub fn stop(&mut self) {
+        let mut daemon = self.daemon.take().expect("running");
+        let pid = rustix::process::Pid::from_child(&daemon);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("kill");
+        let status = daemon.wait().expect("wait");
+        assert!(status.success(), "the daemon ended with {status}:\n{}", self.log());
+    }
+
+    /// Our own client against it.
+    pub fn dhow<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Said {
+        said(&mut self.dhow_command(args))
+    }
+
+    /// Our own client against it, to be run by the test.
+    pub fn dhow_command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        self.client(dhow_bin(), args)
+    }
+
+    /// The real docker CLI against it.
+    pub fn docker<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Said {
+        said(&mut self.client(docker_bin(), args))
+    }
+
+    fn client<S: AsRef<OsStr>>(&self, program: PathBuf, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(program);
+        command.env("DOCKER_HOST", self.host()).env("DOCKER_CONFIG", self.dir.path().join("client"));
+        command.env_remove("DOCKER_CONTEXT").args(args);
+        command
+    }
+
+    /// The API by hand: `GET`, `POST` …, a path and a JSON body; status and body.
+    pub fn api(&self, method: &str, path: &str, body: Option<&str>) -> (u16, String) {
+        let mut command = Command::new("curl");
+        command.args(["-sS", "-X", method, "-w", "\n%{http_code}", "--unix-socket"]).arg(self.dir.path().join("sock"));
+        if let Some(body) = body {
+            command.args(["-H", "Content-Type: application/json", "-d", body]);
+        }
+        if method == "HEAD" {
+            command.arg("-I");
+        }
+        let out = said(command.arg(format!("http://d{path}"))).ok();
+        let (body, code) = out.rsplit_once('\n').unwrap_or(("", &out));
+        (code.parse().expect("status"), body.to_owned())
+    }
+
+    /// `inspect` of a container, as JSON.
+    pub fn inspect(&self, name: &str) -> serde_json::Value {
+        let text = self.dhow(["inspect", name]).ok();
+        let mut all: Vec<serde_json::Value> = serde_json::from_str(&text).expect("inspect prints JSON");
+        all.remove(0)
+    }
+
+    /// Removes every container and says what is left of them in the kernel and on disk: nothing, unless there is a bug.
+    pub fn leftovers(&mut self) -> Vec<String> {
+        if self.daemon.is_none() {
+            self.run();
+        }
+        let ids = self.dhow(["ps", "-aq", "--no-trunc"]).ok();
+        for id in ids.lines() {
+            self.dhow(["rm", "-f", "-v", id]);
+        }
+        let mut left = Vec::new();
+        let containers = |path: &str| {
+            let dir = self.dir.path().join(path);
+            let names = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path());
+            names.filter(|p| p.is_dir() && p.file_name().is_some_and(|n| n.len() == 64)).collect::<Vec<_>>()
+        };
+        left.extend(containers("data/container").iter().map(|p| format!("{}", p.display())));
+        let gone = |check: &dyn Fn() -> Vec<String>| {
+            // Namespaces and cgroups go a moment after the last process.
+            let deadline = Instant::now() + Duration::from_secs(5);
+            loop {
+                let found = check();
+                if found.is_empty() || Instant::now() > deadline {
+                    return found;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        };
+        left.extend(gone(&|| containers("run/container").iter().map(|p| format!("{}", p.display())).collect()));
+        left.extend(gone(&|| {
+            let links = said(self.net.command("ip").args(["-o", "link"])).ok();
+            links.lines().filter(|l| l.contains("veth") || l.contains("@if")).map(str::to_owned).collect()
+        }));
+        left.extend(gone(&|| ids.lines().flat_map(|id| cgroups_of(id)).collect()));
+        left
+    }
+}
+
+/// Cgroups that bear a container's ID.
+pub fn cgroups_of(id: &str) -> Vec<String> {
+    let roots = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|e| e.path());
+    roots
+        .chain([PathBuf::from("/sys/fs/cgroup")])
+        .map(|root| root.join("dhow").join(id))
+        .filter(|p| p.exists())
+        .map(|p| p.display().to_string())
+        .collect()
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail = log.lines().rev().take(40).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
+            eprintln!("--- the daemon's log\n{tail}");
+        }
+        let left = if std::thread::panicking() && self.daemon.is_none() { vec![] } else { self.leftovers() };
+        if let Some(mut daemon) = self.daemon.take() {
+            let pid = rustix::process::Pid::from_child(&daemon);
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            let _ = daemon.wait();
+        }
+        if !std::thread::panicking() {
+            assert!(left.is_empty(), "left behind: {left:#?}\n{}", self.log());
+        }
+    }
+}
+
+/// A tar of a root file system with a static busybox; made once per test run.
+pub fn busybox_tar() -> &'static Path {
+    static TAR: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    TAR.get_or_init(|| {
+        let dir = TempDir::new();
+        let script = r#"
+            set -e; cd "$1"; mkdir -p root/bin root/etc root/tmp root/root root/proc root/sys root/dev root/usr root/var
+            chmod 1777 root/tmp; cp "$(command -v busybox)" root/bin/busybox
+            root/bin/busybox --list | while read -r a; do [ "$a" = busybox ] || ln root/bin/busybox "root/bin/$a"; done
+            echo 'root:x:0:0:root:/root:/bin/sh
+daemon:x:1:1:daemon:/usr/sbin:/bin/false
+alice:x:1000:1000::/home/alice:/bin/sh' >root/etc/passwd
+            echo 'root:x:0:
+daemon:x:1:
+alice:x:1000:
+crew:x:2000:alice' >root/etc/group
+            tar -C root --owner=0 --group=0 --numeric-owner -cf "$2" ."#;
+        let tar = std::env::temp_dir().join(format!("dhow-busybox-{}.tar", std::process::id()));
+        let said = said(Command::new("sh").args(["-c", script, "sh"]).arg(dir.path()).arg(&tar));
+        assert_eq!(said.code, 0, "{said:?}");
+        tar
+    })
+}
+
+/// Debian's docker-registry on a free port of a network namespace.
+pub struct Registry {
+    child: Child,
+    dir: TempDir,
+    /// `127.0.0.1:<port>`
+    pub host: String,
+}
+
+impl Registry {
+    /// Starts one in the namespace of `net`.
+    pub fn start(net: &NetNs) -> Registry {
+        let dir = TempDir::new();
+        let host = "127.0.0.1:5000".to_owned();
+        let config = format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\nhttp: {{addr: \"{host}\"}}\nlog: {{level: error}}\n",
+            dir.path().join("data").display()
+        );
+        std::fs::write(dir.path().join("config.yml"), config).expect("config");
+        let log = std::fs::File::create(dir.path().join("log")).expect("log");
+        let child = net
+            .command("docker-registry")
+            .arg("serve")
+            .arg(dir.path().join("config.yml"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("log"))
+            .stderr(log)
+            .spawn()
+            .expect("docker-registry");
+        let registry = Registry { child, dir, host };
+        wait_for("docker-registry", || {
+            let code = said(net.command("curl").args(["-fsS", &format!("http://{}/v2/", registry.host)])).code;
+            (code == 0).then_some(())
+        });
+        registry
+    }
+
+    /// Where its files are.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,2 +1,150 @@
-//! The project commands.
-fn main() {}
+//! The project's commands, without dependencies:
+//!
+//! ```text
+//! cargo xtask test [FILTER…]   everything: packages, formatting, lints, unit tests, integration tests (README)
+//! cargo xtask check            formatting and lints alone
+//! cargo xtask packages         install what the tests need from Debian's packages
+//! cargo xtask tools            prepare a docker CLI of version 28 or later for the tests; print its path
+//! cargo xtask bench [CASE…]    measure against the peers that are installed (bench/README.md)
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+type Outcome = Result<(), String>;
+
+/// What the integration tests run beside us, as Debian and Ubuntu name it.
+const PACKAGES: [&str; 14] = [
+    "busybox-static", "debootstrap", "skopeo", "umoci", "docker-registry", "nftables", "iproute2", "procps", "attr", "strace",
+    "util-linux", "curl", "e2fsprogs", "ca-certificates",
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = args.split_first().map_or(("help", &[][..]), |(c, rest)| (c.as_str(), rest));
+    let outcome = match command {
+        "test" => packages().and_then(|()| check()).and_then(|()| test(rest)),
+        "check" => check(),
+        "packages" => packages(),
+        "tools" => docker().map(|path| println!("{}", path.display())),
+        "bench" => run(Command::new("bash").arg("bench/run.sh").args(rest)),
+        _ => {
+            eprintln!("usage: cargo xtask test|check|packages|tools|bench");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            eprintln!("xtask {command}: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &mut Command) -> Outcome {
+    let shown = format!("{command:?}").replace('"', "");
+    eprintln!("+ {shown}");
+    let status = command.status().map_err(|e| format!("{shown}: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{shown}: {status}")) }
+}
+
+fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    command.args(args);
+    command
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
+}
+
+/// Packages that dpkg does not have yet.
+fn missing() -> Vec<&'static str> {
+    let has = |name: &&&str| {
+        let out = Command::new("dpkg-query").args(["-W", "-f=${Status}", name]).stderr(Stdio::null()).output();
+        out.is_ok_and(|o| o.stdout.ends_with(b" installed"))
+    };
+    PACKAGES.iter().filter(|p| !has(p)).copied().collect()
+}
+
+fn packages() -> Outcome {
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !is_root() {
+        return Err(format!("these packages are needed: apt-get install {}", missing.join(" ")));
+    }
+    run(Command::new("apt-get").args(["update", "-q"]))?;
+    let mut install = Command::new("apt-get");
+    // The registry is run by the tests themselves: its service shall not start.
+    install.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+    run(install.args(["install", "-yq", "--no-install-recommends"]).args(&missing))
+}
+
+fn check() -> Outcome {
+    run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
+    if cargo(&["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success()) {
+        run(&mut cargo(&["deny", "--log-level", "error", "check", "bans", "licenses", "sources"]))?;
+    }
+    Ok(())
+}
+
+fn test(filter: &[String]) -> Outcome {
+    if !is_root() {
+        eprintln!("xtask test: not root: every test that needs the kernel is SKIPPED");
+    }
+    run(&mut cargo(&["build", "--quiet", "--package", "dhow"]))?;
+    let docker = docker()?;
+    let mut tests = cargo(&["test", "--workspace", "--quiet", "--no-fail-fast", "--"]);
+    tests.args(filter);
+    tests.env("DHOW_TEST_DOCKER", docker).env("DHOW_TEST_BIN", target_dir()?.join("dhow"));
+    run(&mut tests)
+}
+
+/// Where cargo puts the development build of the binaries.
+fn target_dir() -> Result<PathBuf, String> {
+    // This very program lies there: <target>/<triple>/debug/xtask.
+    let me = std::env::current_exe().map_err(|e| e.to_string())?;
+    me.parent().map(Path::to_path_buf).ok_or_else(|| "no target directory".into())
+}
+
+/// The major version that `docker --version` prints.
+fn major(docker: &Path) -> Option<u32> {
+    let out = Command::new(docker).arg("--version").stderr(Stdio::null()).output().ok()?;
+    let text = String::from_utf8(out.stdout).ok()?;
+    text.strip_prefix("Docker version ")?.split('.').next()?.parse().ok()
+}
+
+/// A docker CLI of version 28 or later: the machine's own, or Debian unstable's with the C library it needs, unpacked
+/// below the target directory and started through its own loader.
+fn docker() -> Result<PathBuf, String> {
+    let own = ["/usr/local/bin/docker", "/usr/bin/docker"].map(PathBuf::from);
+    if let Some(found) = own.into_iter().find(|p| major(p).is_some_and(|v| v >= 28)) {
+        return Ok(found);
+    }
+    let dir = target_dir()?.join("test-tools");
+    let wrapper = dir.join("docker");
+    if major(&wrapper).is_some_and(|v| v >= 28) {
+        return Ok(wrapper);
+    }
+    let script = r#"
+        set -eu; dir=$1; mkdir -p "$dir/apt/lists/partial" "$dir/apt/cache/archives/partial" "$dir/root"
+        mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -oE '(https?|mirror)[^ ]*/debian/?( |$)' | head -n 1 | tr -d ' ')
+        echo "deb [trusted=yes] ${mirror:-http://deb.debian.org/debian} unstable main" >"$dir/apt/sources.list"
+        o="-o Dir::Etc::sourcelist=$dir/apt/sources.list -o Dir::Etc::sourceparts=- -o Dir::State::lists=$dir/apt/lists -o Dir::Cache=$dir/apt/cache -o APT::Sandbox::User=root"
+        apt-get $o update -q; cd "$dir/apt"; apt-get $o download docker-cli libc6
+        for deb in "$dir"/apt/*.deb; do dpkg-deb -x "$deb" "$dir/root"; done
+        loader=$(find "$dir/root" -name 'ld-linux-*.so*' | head -n 1); libc=$(dirname "$(find "$dir/root" -name libc.so.6 | head -n 1)")
+        printf '#!/bin/sh\nexec "%s" --library-path "%s" "%s" "$@"\n' "$loader" "$libc" "$dir/root/usr/bin/docker" >"$dir/docker"
+        chmod +x "$dir/docker"; rm -rf "$dir/apt"
+    "#;
+    run(Command::new("sh").args(["-c", script, "sh"]).arg(&dir))?;
+    match major(&wrapper) {
+        Some(version) if version >= 28 => Ok(wrapper),
+        found => Err(format!("{} is of version {found:?}, not 28 or later", wrapper.display())),
+    }
+}
