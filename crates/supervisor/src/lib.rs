@@ -21,5 +21,11 @@
 //! What it must never know: images, names, networks, restart policies, HTTP. It does not import `runtime`: the built-in
 //! one reaches it through [`serve::Runtime`].
 
+mod connect;
 pub mod log;
 pub mod protocol;
+pub mod serve;
+pub mod spawn;
+
+pub use connect::{connect, read_frame, request};
+pub use spawn::spawn;

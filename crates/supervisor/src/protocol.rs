@@ -2,7 +2,7 @@
 //!
 //! The daemon starts `dhow-init supervise` with one end of a `SOCK_STREAM` socket pair as its standard input and sends
 //! one [`Launch`]: a 4-byte big-endian length, then JSON; the descriptors that [`Launch::fds`] counts ride on the first
-//! byte (`SCM_RIGHTS`). The supervisor answers one line of JSON, a [`Started`]. It never answers twice; the socket
+//! bytes (`SCM_RIGHTS`, 64 at a time). The supervisor answers one line of JSON, a [`Started`]. It never answers twice; the socket
 //! then stays open and its end of file tells the daemon that the supervisor has ended and `exit.json` can be read.
 //!
 //! From then on the supervisor listens on `<run>/sock`. Each connection begins with one line of JSON, a [`Request`], and

@@ -10,6 +10,7 @@
 //! landlock.rs   landlock(7), a thread's own umask
 //! mount.rs      mount_setattr(2)
 //! namespace.rs  setns(2), unshare(2)
+//! own.rs        close_range(2), giving free memory back
 //! process.rs    execve(2), close_range(2), kill(2), personality(2), keyctl(2), /proc/<pid>/stat
 //! rootfs.rs     openat2(2): paths inside a root file system
 //! sched.rs      sched_setattr(2), ioprio_set(2), set_mempolicy(2)
@@ -29,9 +30,12 @@
 pub mod bpf;
 pub mod caps;
 pub mod clone;
+pub mod inherited;
 pub mod landlock;
+pub mod malloc;
 pub mod mount;
 pub mod namespace;
+pub mod own;
 pub mod process;
 pub mod rootfs;
 pub mod sched;

@@ -1,0 +1,153 @@
+//! One line of the file → [`Record`].
+
+use super::{Record, STDERR, STDOUT, time};
+use serde::Deserialize;
+
+const HEAD: &[u8] = b"{\"log\":\"";
+const STREAM: &[u8] = b"\",\"stream\":\"std";
+const TIME: &[u8] = b"\",\"time\":\"";
+
+/// A line in our own form, not yet unescaped.
+struct Parts<'a> {
+    stream: u8,
+    time_ns: i64,
+    escaped: &'a [u8],
+}
+
+/// Takes apart `{"log":"…","stream":"std…","time":"…"}`. The text cannot contain a bare quote, so the fields are found
+/// from the end at fixed distances.
+fn split(line: &[u8]) -> Option<Parts<'_>> {
+    let body = line.strip_prefix(HEAD)?.strip_suffix(b"\"}")?;
+    let time_at = memchr::memrchr(b'"', body)? + 1;
+    let time_ns = time::parse(&body[time_at..])?;
+    let body = body[..time_at].strip_suffix(TIME)?;
+    let (stream, name) = match body {
+        [.., b'o', b'u', b't'] => (STDOUT, 3),
+        [.., b'e', b'r', b'r'] => (STDERR, 3),
+        _ => return None,
+    };
+    let escaped = body[..body.len() - name].strip_suffix(STREAM)?;
+    Some(Parts { stream, time_ns, escaped })
+}
+
+/// Undoes the escapes of `encode`; `None` on one that it would not have written.
+fn unescape(mut escaped: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    while let Some(at) = memchr::memchr(b'\\', escaped) {
+        out.extend_from_slice(&escaped[..at]);
+        let simple = match escaped.get(at + 1)? {
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            quoted @ (b'"' | b'\\' | b'/') => *quoted,
+            b'u' => {
+                let digits = std::str::from_utf8(escaped.get(at + 2..at + 6)?).ok()?;
+                // A surrogate half is left to serde_json, which pairs them.
+                let character = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
+                out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                escaped = &escaped[at + 6..];
+                continue;
+            }
+            _ => return None,
+        };
+        out.push(simple);
+        escaped = &escaped[at + 2..];
+    }
+    if memchr::memchr(b'"', escaped).is_some() {
+        return None;
+    }
+    out.extend_from_slice(escaped);
+    Some(())
+}
+
+/// Docker's record in whatever order and with whatever else other writers put there.
+#[derive(Deserialize)]
+#[serde(default)]
+struct Any {
+    log: String,
+    stream: String,
+    time: String,
+}
+
+impl Default for Any {
+    fn default() -> Self {
+        Any { log: String::new(), stream: "stdout".into(), time: String::new() }
+    }
+}
+
+fn decode_any(line: &[u8], record: &mut Record) -> Option<()> {
+    let any: Any = serde_json::from_slice(line).ok()?;
+    record.stream = if any.stream == "stderr" { STDERR } else { STDOUT };
+    record.time_ns = time::parse(any.time.as_bytes())?;
+    record.line.clear();
+    record.line.extend_from_slice(any.log.as_bytes());
+    Some(())
+}
+
+/// Reads one line (without its newline) into `record`; `false` when it is no record.
+pub fn decode(line: &[u8], record: &mut Record) -> bool {
+    decode_between(line, i64::MIN, i64::MAX, record) != Decoded::Nonsense
+}
+
+/// What became of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Decoded {
+    /// Torn or foreign: not a record.
+    Nonsense,
+    Early,
+    Late,
+    Wanted,
+}
+
+/// As [`decode`], but the text is looked at only when the time is within `since..=until`.
+pub(super) fn decode_between(line: &[u8], since: i64, until: i64, record: &mut Record) -> Decoded {
+    let place = |time_ns: i64| match time_ns {
+        t if t < since => Decoded::Early,
+        t if t > until => Decoded::Late,
+        _ => Decoded::Wanted,
+    };
+    if let Some(parts) = split(line) {
+        let decoded = place(parts.time_ns);
+        if decoded != Decoded::Wanted {
+            return decoded;
+        }
+        record.line.clear();
+        if unescape(parts.escaped, &mut record.line).is_some() {
+            record.stream = parts.stream;
+            record.time_ns = parts.time_ns;
+            return decoded;
+        }
+    }
+    match decode_any(line, record) {
+        Some(()) => place(record.time_ns),
+        None => Decoded::Nonsense,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Option<Record> {
+        let mut record = Record::default();
+        decode(line.as_bytes(), &mut record).then_some(record)
+    }
+
+    #[test]
+    fn reads_our_own_and_others() {
+        let expected = Record { stream: STDERR, time_ns: 1_000_000_000, line: b"a\"<\t\n".to_vec() };
+        let ours = r#"{"log":"a\"\u003c\u0009\n","stream":"stderr","time":"1970-01-01T00:00:01Z"}"#;
+        let theirs = r#"{"stream":"stderr","attrs":{"x":"y"},"time":"1970-01-01T01:00:01+01:00","log":"a\"<\t\n"}"#;
+        assert_eq!(read(ours), Some(expected.clone()));
+        assert_eq!(read(theirs), Some(expected));
+        let pair = r#"{"log":"\ud83d\ude00","stream":"stdout","time":"1970-01-01T00:00:01Z"}"#;
+        assert_eq!(read(pair).unwrap().line, "😀".as_bytes());
+    }
+
+    #[test]
+    fn refuses_torn_lines() {
+        let whole = r#"{"log":"abc\n","stream":"stderr","time":"1970-01-01T00:00:01Z"}"#;
+        for end in 0..whole.len() {
+            assert_eq!(read(&whole[..end]), None, "{end}");
+        }
+    }
+}
