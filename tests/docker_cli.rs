@@ -1,0 +1,68 @@
+//! The unmodified docker CLI drives the daemon.
+
+use tests::{Engine, need_root};
+
+#[test]
+fn the_commands_of_a_day() {
+    need_root!();
+    let e = Engine::with_busybox();
+    assert!(e.docker(["version"]).ok().contains("Server:"));
+    assert!(e.docker(["info"]).ok().contains("Server Version"));
+    assert_eq!(e.docker(["run", "--rm", "busybox", "echo", "ahoy"]).ok(), "ahoy");
+    assert_eq!(e.docker(["run", "--rm", "busybox", "sh", "-c", "exit 42"]).code, 42);
+    assert_eq!(e.docker(["run", "--rm", "busybox", "nosuch"]).code, 127);
+    assert_eq!(e.docker(["run", "--rm", "busybox", "/etc/passwd"]).code, 126);
+    let id = e
+        .docker([
+            "run", "-d", "--name", "d", "-p", "8000:80", "-v", "vol:/v", "--label", "a=b", "busybox", "sleep", "1d",
+        ])
+        .ok();
+    assert_eq!(e.docker(["ps", "--no-trunc", "-q", "--filter", "label=a=b"]).ok(), id);
+    assert_eq!(e.docker(["exec", "d", "echo", "in"]).ok(), "in");
+    assert_eq!(
+        e.docker(["inspect", "-f", "{{.State.Status}} {{.HostConfig.NetworkMode}}", "d"]).ok(),
+        "running bridge"
+    );
+    assert!(e.docker(["ps"]).ok().contains("0.0.0.0:8000->80/tcp"));
+    assert!(e.docker(["top", "d"]).ok().contains("sleep 1d"));
+    e.docker(["rename", "d", "d2"]).ok();
+    e.docker(["pause", "d2"]).ok();
+    e.docker(["unpause", "d2"]).ok();
+    e.docker(["restart", "-t", "0", "d2"]).ok();
+    e.docker(["stop", "-t", "0", "d2"]).ok();
+    assert_eq!(e.docker(["wait", "d2"]).ok(), "137");
+    e.docker(["start", "d2"]).ok();
+    e.docker(["rm", "-f", "d2"]).ok();
+    e.docker(["volume", "rm", "vol"]).ok();
+    assert_eq!(e.docker(["ps", "-aq"]).ok(), "");
+    assert!(e.docker(["images", "--format", "{{.Repository}}:{{.Tag}}"]).ok().contains("busybox:latest"));
+    assert!(e.docker(["network", "ls", "--format", "{{.Name}}"]).ok().contains("bridge\nhost\nnone"));
+    e.docker(["rmi", "busybox"]).ok();
+}
+
+#[test]
+fn both_clients_say_the_same() {
+    need_root!();
+    let e = Engine::with_busybox();
+    e.dhow(["run", "-d", "--name", "same", "-p", "8001:80", "busybox", "sleep", "1d"]).ok();
+    for args in [
+        &["ps", "-a"][..],
+        &["ps", "-a", "--no-trunc", "--format", "json"],
+        &["images"],
+        &["inspect", "same"],
+        &["image", "inspect", "busybox"],
+        &["port", "same"],
+        &["network", "ls"],
+        &["network", "inspect", "bridge"],
+        &["volume", "ls"],
+        &["inspect", "-f", "{{json .Config}}", "same"],
+        &["inspect", "-f", "{{range $p, $c := .NetworkSettings.Ports}}{{$p}}={{(index $c 0).HostPort}}{{end}}", "same"],
+        &["stop", "nobody"],
+        &["inspect", "nobody"],
+        &["rm", "same"],
+    ] {
+        let (ours, theirs) = (e.dhow(args), e.docker(args));
+        assert_eq!((ours.code, &ours.out), (theirs.code, &theirs.out), "{args:?}\nours {ours:?}\ntheirs {theirs:?}");
+        assert_eq!(ours.err, theirs.err, "{args:?}");
+    }
+}

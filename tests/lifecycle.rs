@@ -1,0 +1,120 @@
+//! create, start, stop, kill, restart, rename, wait, rm, ps, and restart policies.
+
+use tests::{Engine, need_root, wait_for};
+
+#[test]
+fn states_follow_the_commands() {
+    need_root!();
+    let e = Engine::with_busybox();
+    let state = |name: &str| e.inspect(name)["State"]["Status"].as_str().unwrap().to_owned();
+    e.dhow(["create", "--name", "c", "busybox", "sleep", "1d"]).ok();
+    assert_eq!(state("c"), "created");
+    assert_eq!(e.dhow(["ps", "-q"]).ok(), "");
+    assert_eq!(e.dhow(["start", "c"]).ok(), "c");
+    assert_eq!(state("c"), "running");
+    assert_eq!(e.dhow(["stop", "-t", "0", "c"]).ok(), "c");
+    assert_eq!((state("c").as_str(), e.inspect("c")["State"]["ExitCode"].as_i64()), ("exited", Some(137)));
+    e.dhow(["restart", "-t", "0", "c"]).ok();
+    assert_eq!(state("c"), "running");
+    e.dhow(["pause", "c"]).ok();
+    assert_eq!(state("c"), "paused");
+    e.dhow(["unpause", "c"]).ok();
+    e.dhow(["rename", "c", "d"]).ok();
+    assert_eq!(e.dhow(["ps", "--format", "{{.Names}}"]).ok(), "d");
+    e.dhow(["rm", "d"]).fails(1, "container is running");
+    e.dhow(["kill", "d"]).ok();
+    assert_eq!(e.dhow(["wait", "d"]).ok(), "137");
+    e.dhow(["rm", "d"]).ok();
+    e.dhow(["inspect", "d"]).fails(1, "No such object: d");
+}
+
+#[test]
+fn stop_sends_the_stop_signal_and_then_kills() {
+    need_root!();
+    let e = Engine::with_busybox();
+    let trap = "trap 'exit 3' USR1; while :; do usleep 20000; done";
+    e.dhow(["run", "-d", "--name", "s", "--stop-signal", "USR1", "busybox", "sh", "-c", trap]).ok();
+    e.dhow(["stop", "s"]).ok();
+    assert_eq!(e.dhow(["wait", "s"]).ok(), "3");
+    e.dhow([
+        "run",
+        "-d",
+        "--name",
+        "t",
+        "busybox",
+        "sh",
+        "-c",
+        "trap '' TERM; echo ready; while :; do usleep 20000; done",
+    ])
+    .ok();
+    wait_for("the trap", || (e.dhow(["logs", "t"]).ok() == "ready").then_some(()));
+    e.dhow(["stop", "-t", "1", "t"]).ok();
+    assert_eq!(e.dhow(["wait", "t"]).ok(), "137");
+}
+
+#[test]
+fn names_are_unique_and_ids_can_be_short() {
+    need_root!();
+    let e = Engine::with_busybox();
+    let id = e.dhow(["create", "--name", "one", "busybox"]).ok();
+    assert_eq!(id.len(), 64);
+    e.dhow(["create", "--name", "one", "busybox"])
+        .fails(1, &format!("Conflict. The container name \"/one\" is already in use by container \"{id}\""));
+    assert_eq!(e.inspect(&id[..8])["Id"].as_str(), Some(id.as_str()));
+    e.dhow(["create", "--name", "/bad name", "busybox"]).fails(1, "Invalid container name");
+    assert_eq!(
+        e.dhow(["ps", "-a", "--filter", "name=one", "--format", "{{.ID}} {{.Image}} {{.Status}}"]).ok(),
+        format!("{} busybox Created", &id[..12])
+    );
+    assert_eq!(e.dhow(["ps", "-aq", "--filter", "status=running"]).ok(), "");
+}
+
+#[test]
+fn restart_policies_act() {
+    need_root!();
+    let e = Engine::with_busybox();
+    e.dhow(["run", "-d", "--name", "f", "--restart", "on-failure:2", "busybox", "false"]).ok();
+    wait_for("two restarts", || {
+        let i = e.inspect("f");
+        (i["RestartCount"] == 2 && i["State"]["Status"] == "exited").then_some(())
+    });
+    e.dhow(["run", "-d", "--name", "a", "--restart", "always", "busybox", "sh", "-c", "echo up; usleep 100000"]).ok();
+    wait_for("a restart", || (e.dhow(["logs", "a"]).ok().lines().count() >= 2).then_some(()));
+    e.dhow(["stop", "-t", "0", "a"]).ok();
+    let stopped = e.inspect("a");
+    assert_eq!(
+        (stopped["State"]["Status"].as_str(), stopped["State"]["Restarting"].as_bool()),
+        (Some("exited"), Some(false))
+    );
+    e.dhow(["run", "--rm", "--restart", "always", "busybox"]).fails(125, "conflicting options");
+}
+
+#[test]
+fn wait_and_events_tell_the_story() {
+    need_root!();
+    let e = Engine::with_busybox();
+    e.dhow(["run", "--name", "ev", "busybox", "sh", "-c", "exit 5"]);
+    e.dhow(["rm", "ev"]).ok();
+    let out =
+        e.dhow(["events", "--since", "1h", "--until", "0s", "--filter", "container=ev", "--format", "{{.Action}}"]);
+    let story: Vec<&str> = out.out.lines().collect();
+    assert_eq!(story, ["create", "attach", "start", "die", "destroy"], "{out:?}");
+}
+
+#[test]
+fn many_at_once() {
+    need_root!();
+    let e = Engine::with_busybox();
+    std::thread::scope(|s| {
+        for worker in 0..4 {
+            let e = &e;
+            s.spawn(move || {
+                for n in 0..5 {
+                    let said = e.dhow(["run", "--rm", "busybox", "echo", &format!("{worker}.{n}")]);
+                    assert_eq!(said.clone().ok(), format!("{worker}.{n}"), "{said:?}");
+                }
+            });
+        }
+    });
+    assert_eq!(e.dhow(["ps", "-aq"]).ok(), "");
+}

@@ -1,0 +1,120 @@
+//! logs, attach, exec.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+use tests::{Engine, need_root, wait_for};
+
+#[test]
+fn logs_keep_every_line_and_their_order() {
+    need_root!();
+    let e = Engine::with_busybox();
+    e.dhow(["run", "--name", "l", "busybox", "sh", "-c", "seq 1 20000"]).ok();
+    let want: String = (1..=20000).map(|n| format!("{n}\n")).collect();
+    assert!(e.dhow(["logs", "l"]).out == want);
+    assert_eq!(e.dhow(["logs", "--tail", "2", "l"]).ok(), "19999\n20000");
+    assert_eq!(e.dhow(["logs", "--tail", "0", "l"]).ok(), "");
+    let stamped = e.dhow(["logs", "-t", "--tail", "1", "l"]).ok();
+    let (time, line) = stamped.split_once(' ').unwrap();
+    assert!(time.len() >= 20 && time.ends_with('Z') && line == "20000", "{stamped}");
+    assert_eq!(e.dhow(["logs", "--since", "1h", "--tail", "1", "l"]).ok(), "20000");
+    assert_eq!(e.dhow(["logs", "--until", "1h", "l"]).ok(), "");
+    assert!(e.docker(["logs", "l"]).out == want);
+}
+
+#[test]
+fn followed_logs_end_with_the_container() {
+    need_root!();
+    let e = Engine::with_busybox();
+    e.dhow([
+        "run",
+        "-d",
+        "--name",
+        "l",
+        "busybox",
+        "sh",
+        "-c",
+        "echo first; read x </dev/zero & for n in 1 2 3; do usleep 50000; echo $n; done; echo err >&2",
+    ])
+    .ok();
+    let said = e.dhow(["logs", "-f", "l"]);
+    assert_eq!((said.out.as_str(), said.err.as_str()), ("first\n1\n2\n3\n", "err\n"));
+}
+
+#[test]
+fn rotation_keeps_as_many_files_as_asked() {
+    need_root!();
+    let e = Engine::with_busybox();
+    e.dhow([
+        "run",
+        "--name",
+        "r",
+        "--log-opt",
+        "max-size=20k",
+        "--log-opt",
+        "max-file=3",
+        "busybox",
+        "seq",
+        "1",
+        "3000",
+    ])
+    .ok();
+    let out = e.dhow(["logs", "r"]).ok();
+    let numbers: Vec<u32> = out.lines().map(|l| l.parse().unwrap()).collect();
+    assert_eq!(*numbers.last().unwrap(), 3000);
+    assert!(numbers.windows(2).all(|w| w[1] == w[0] + 1), "a line is lost or doubled");
+    let path = e.inspect("r")["LogPath"].as_str().unwrap().to_owned();
+    let files: Vec<bool> =
+        ["", ".1", ".2", ".3"].iter().map(|s| std::path::Path::new(&format!("{path}{s}")).exists()).collect();
+    assert_eq!(files, [true, true, true, false]);
+}
+
+#[test]
+fn exec_runs_inside() {
+    need_root!();
+    let e = Engine::with_busybox();
+    e.dhow(["run", "-d", "--name", "x", "-e", "A=1", "busybox", "sleep", "1d"]).ok();
+    let said = e.dhow(["exec", "-e", "B=2", "x", "sh", "-c", "echo $A$B; echo err >&2; exit 4"]);
+    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (4, "12\n", "err\n"));
+    assert_eq!(e.dhow(["exec", "-u", "alice", "-w", "/tmp", "x", "sh", "-c", "id -un; pwd"]).ok(), "alice\n/tmp");
+    e.dhow(["exec", "x", "nosuch"]).fails(127, "executable file not found in $PATH");
+    let same = "readlink /proc/self/ns/mnt /proc/self/ns/net /proc/self/ns/pid /proc/self/ns/ipc /proc/self/ns/uts";
+    let one = e.dhow(["exec", "x", "sh", "-c", same]).ok();
+    let init = e.dhow(["exec", "x", "sh", "-c", &same.replace("self", "1")]).ok();
+    assert_eq!(one, init);
+    let mut command = e.dhow_command(["exec", "-i", "x", "wc", "-c"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&[b'x'; 100_000]).unwrap();
+    assert_eq!(String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap().trim(), "100000");
+    e.dhow(["exec", "-d", "x", "touch", "/detached"]).ok();
+    wait_for("the detached exec", || (e.dhow(["exec", "x", "ls", "/detached"]).code == 0).then_some(()));
+    e.dhow(["stop", "-t", "0", "x"]).ok();
+    e.dhow(["exec", "x", "true"]).fails(1, "is not running");
+}
+
+#[test]
+fn attach_joins_a_running_container() {
+    need_root!();
+    let e = Engine::with_busybox();
+    e.dhow(["run", "-d", "-i", "--name", "at", "busybox", "sh", "-c", "while read l; do echo got $l; done"]).ok();
+    let mut command = e.dhow_command(["attach", "at"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for word in ["one", "two"] {
+        writeln!(stdin, "{word}").unwrap();
+        assert_eq!(lines.next().unwrap().unwrap(), format!("got {word}"));
+    }
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+    wait_for("the end", || (e.inspect("at")["State"]["Status"] == "exited").then_some(()));
+    assert_eq!(e.dhow(["logs", "at"]).ok(), "got one\ngot two");
+}
+
+#[test]
+fn top_lists_the_processes() {
+    need_root!();
+    let e = Engine::with_busybox();
+    e.dhow(["run", "-d", "--name", "p", "busybox", "sleep", "12345"]).ok();
+    let out = e.dhow(["top", "p"]).ok();
+    assert!(out.lines().count() == 2 && out.contains("sleep 12345") && out.starts_with("UID"), "{out}");
+}
