@@ -1,0 +1,150 @@
+//! Capability names: Docker's defaults, adding and dropping. Pure.
+
+use crate::error::{Result, invalid};
+
+/// In the order of their numbers (linux/capability.h).
+pub(crate) const ALL: [&str; 41] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
+    "CAP_LINUX_IMMUTABLE",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST",
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_PACCT",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_NICE",
+    "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME",
+    "CAP_SYS_TTY_CONFIG",
+    "CAP_MKNOD",
+    "CAP_LEASE",
+    "CAP_AUDIT_WRITE",
+    "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP",
+    "CAP_MAC_OVERRIDE",
+    "CAP_MAC_ADMIN",
+    "CAP_SYSLOG",
+    "CAP_WAKE_ALARM",
+    "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ",
+    "CAP_PERFMON",
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
+];
+
+const DEFAULT: [&str; 14] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
+];
+
+/// `net_admin`, `CAP_NET_ADMIN` or `all` in one spelling. `known` is how many capabilities this kernel has.
+fn normal(name: &str, known: usize) -> Result<String> {
+    let upper = name.to_ascii_uppercase();
+    if upper == "ALL" {
+        return Ok(upper);
+    }
+    let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+    match ALL.iter().position(|c| *c == full) {
+        None => Err(invalid!("unknown capability: {full:?}")),
+        Some(n) if n >= known => Err(invalid!(
+            "capability not supported by your kernel or not available in the current environment: {full:?}"
+        )),
+        Some(_) => Ok(full),
+    }
+}
+
+/// All names in one spelling.
+///
+/// # Errors
+/// At the first name that this kernel does not have.
+pub(crate) fn normalize(names: &[String], known: usize) -> Result<Vec<String>> {
+    names.iter().map(|n| normal(n, known)).collect()
+}
+
+/// The set of a container: bounding, permitted and effective alike.
+///
+/// # Errors
+/// At the first name that this kernel does not have.
+pub(crate) fn set(add: &[String], drop: &[String], privileged: bool, known: usize) -> Result<Vec<String>> {
+    let all = || ALL.iter().take(known).map(|c| c.to_string());
+    if privileged {
+        return Ok(all().collect());
+    }
+    let (add, drop) = (normalize(add, known)?, normalize(drop, known)?);
+    let is_all = |list: &[String]| list.iter().any(|c| c == "ALL");
+    let is_kept = |c: &String| !drop.contains(c);
+    Ok(match (is_all(&add), is_all(&drop)) {
+        (true, _) => all().filter(is_kept).collect(),
+        (false, true) => unique(add),
+        (false, false) => unique(DEFAULT.iter().map(|c| c.to_string()).filter(is_kept).chain(add).collect()),
+    })
+}
+
+fn unique(list: Vec<String>) -> Vec<String> {
+    let mut out: Vec<String> = Vec::with_capacity(list.len());
+    for c in list {
+        if !out.contains(&c) {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &[&str]) -> Vec<String> {
+        list.iter().map(|s| s.to_string()).collect()
+    }
+
+    #[test]
+    fn adding_and_dropping() {
+        let set = |add: &[&str], drop: &[&str]| set(&names(add), &names(drop), false, 41).unwrap();
+        assert_eq!(set(&[], &[]), names(&DEFAULT));
+        assert_eq!(set(&["net_admin"], &["all"]), ["CAP_NET_ADMIN"]);
+        assert_eq!(set(&[], &["ALL"]).len(), 0);
+        assert_eq!(set(&["ALL"], &["CAP_SYS_ADMIN"]).len(), 40);
+        assert_eq!(set(&["chown"], &["mknod"]).len(), 13);
+        // What is dropped and added is there, as with Docker: additions come last.
+        assert!(set(&["mknod"], &["mknod"]).contains(&"CAP_MKNOD".to_string()));
+        assert_eq!(super::set(&[], &names(&["ALL"]), true, 38).unwrap().len(), 38);
+    }
+
+    #[test]
+    fn unknown_names_are_refused_in_dockers_words() {
+        let err = |c: &str, known| normalize(&names(&[c]), known).unwrap_err().to_string();
+        assert_eq!(err("NO_SUCH", 41), "unknown capability: \"CAP_NO_SUCH\"");
+        assert_eq!(
+            err("bpf", 38),
+            "capability not supported by your kernel or not available in the current environment: \"CAP_BPF\""
+        );
+    }
+}
