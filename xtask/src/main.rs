@@ -5,8 +5,10 @@
 //! cargo xtask check            formatting and lints alone
 //! cargo xtask packages         install what the tests need from Debian's packages
 //! cargo xtask tools            prepare a docker CLI of version 28 or later for the tests; print its path
-//! cargo xtask bench [CASE…]    measure against the peers that are installed (bench/README.md)
+//! cargo xtask bench [FLAG…]     measure beside other engines (BENCHMARKS.md)
 //! ```
+
+mod bench;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -15,8 +17,20 @@ type Outcome = Result<(), String>;
 
 /// What the integration tests run beside us, as Debian and Ubuntu name it.
 const PACKAGES: [&str; 14] = [
-    "busybox-static", "debootstrap", "skopeo", "umoci", "docker-registry", "nftables", "iproute2", "procps", "attr", "strace",
-    "util-linux", "curl", "e2fsprogs", "ca-certificates",
+    "busybox-static",
+    "debootstrap",
+    "skopeo",
+    "umoci",
+    "docker-registry",
+    "nftables",
+    "iproute2",
+    "procps",
+    "attr",
+    "strace",
+    "util-linux",
+    "curl",
+    "e2fsprogs",
+    "ca-certificates",
 ];
 
 fn main() -> ExitCode {
@@ -27,7 +41,7 @@ fn main() -> ExitCode {
         "check" => check(),
         "packages" => packages(),
         "tools" => docker().map(|path| println!("{}", path.display())),
-        "bench" => run(Command::new("bash").arg("bench/run.sh").args(rest)),
+        "bench" => bench::bench(rest),
         _ => {
             eprintln!("usage: cargo xtask test|check|packages|tools|bench");
             return ExitCode::from(2);
