@@ -22,6 +22,7 @@
 //! one reaches it through [`serve::Runtime`].
 
 mod connect;
+pub mod foreign;
 pub mod log;
 pub mod protocol;
 pub mod serve;

@@ -168,7 +168,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn round_trip(ns in 0i64..253_402_300_799_000_000_000 / 28) {
+        fn round_trip(ns in 0i64..i64::MAX) {
             proptest::prop_assert_eq!(parse(short(ns).as_bytes()), Some(ns));
         }
     }

@@ -159,22 +159,29 @@ impl Writer {
         if self.batch.is_empty() {
             return;
         }
+        let mut batch = std::mem::take(&mut self.batch);
+        let records = |bytes: &[u8]| memchr::memchr_iter(b'\n', bytes).count() as u64;
         if self.torn || self.dropped > 0 {
-            self.note();
-        }
-        let batch = std::mem::take(&mut self.batch);
-        if self.torn || self.dropped > 0 {
-            self.dropped += memchr::memchr_iter(b'\n', &batch).count() as u64;
+            // The note comes with what follows it or not at all: else a disk with room for little but notes would fill
+            // with them.
+            let mut noted = self.note();
+            noted.extend_from_slice(&batch);
+            if self.write(&noted, true) == noted.len() {
+                self.dropped = 0;
+                self.torn = false;
+            } else {
+                self.dropped += records(&batch);
+            }
         } else {
-            let done = self.write(&batch);
-            self.dropped += memchr::memchr_iter(b'\n', &batch[done..]).count() as u64;
+            let done = self.write(&batch, false);
+            self.dropped += records(&batch[done..]);
         }
+        batch.clear();
         self.batch = batch;
-        self.batch.clear();
     }
 
-    /// Tells in the log itself how much of it is missing.
-    fn note(&mut self) {
+    /// The record that tells in the log itself how much of it is missing.
+    fn note(&mut self) -> Vec<u8> {
         let mut note = Vec::new();
         if self.torn {
             note.push(b'\n');
@@ -183,15 +190,12 @@ impl Writer {
         let text = format!("dhow: {} log lines were dropped{why}\n", self.dropped);
         let now = self.now();
         encode_record(&mut note, &mut self.format, STDERR, text.as_bytes(), now);
-        if self.write(&note) == note.len() {
-            self.last_ns = now;
-            self.dropped = 0;
-            self.torn = false;
-        }
+        note
     }
 
-    /// Writes whole lines and returns how many bytes of them; takes back the beginning of a line that did not fit.
-    fn write(&mut self, bytes: &[u8]) -> usize {
+    /// Writes whole lines and returns how many bytes of them; takes back the beginning of a line that did not fit, or
+    /// everything if it is `all_or_nothing`.
+    fn write(&mut self, bytes: &[u8], all_or_nothing: bool) -> usize {
         let mut done = 0;
         while done < bytes.len() {
             match rustix::io::write(&self.file, &bytes[done..]) {
@@ -208,7 +212,8 @@ impl Writer {
         if done == bytes.len() {
             return done;
         }
-        let whole = memchr::memrchr(b'\n', &bytes[..done]).map_or(0, |at| at + 1);
+        let whole = if all_or_nothing { None } else { memchr::memrchr(b'\n', &bytes[..done]) };
+        let whole = whole.map_or(0, |at| at + 1);
         let excess = (done - whole) as u64;
         if excess > 0 {
             let taken_back = rustix::fs::fstat(&self.file)

@@ -1,0 +1,97 @@
+//! The bundle of a foreign runtime.
+//!
+//! Its root file system is mounted in a mount namespace that belongs to the supervisor alone, so the host never shows
+//! it, and it vanishes with the supervisor whatever happens.
+
+use crate::protocol::{Failure, Launch};
+use crate::serve::{failure, refusal};
+use oci::runtime::{Mount, Root, Spec};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+/// Where the container finds the init process that `--init` asks for.
+const INIT: &str = "/sbin/docker-init";
+
+/// Writes the bundle below `directory`; `true` when the root file system has been mounted in it.
+pub(super) fn write(directory: &Path, launch: &Launch, netns: Option<&OwnedFd>) -> Result<bool, Failure> {
+    let bundle = directory.join("bundle");
+    let root = bundle.join("rootfs");
+    std::fs::create_dir_all(&root).map_err(|e| failure("bundle", e))?;
+    let mut spec = launch.spec.clone();
+    if let Some(rootfs) = &launch.rootfs {
+        mount(rootfs, &launch.rootfs_base, &root)?;
+        let readonly = spec.root.as_ref().is_some_and(|r| r.readonly);
+        spec.root = Some(Root { path: root, readonly });
+    }
+    join_network(&mut spec, netns);
+    if launch.init {
+        add_init(&mut spec)?;
+    }
+    let text = serde_json::to_vec(&spec).map_err(|e| failure("bundle", e.into()))?;
+    std::fs::write(bundle.join("config.json"), text).map_err(|e| failure("bundle", e))?;
+    Ok(launch.rootfs.is_some())
+}
+
+/// Takes the root file system away again.
+pub(super) fn unmount(directory: &Path) {
+    let _ = rustix::mount::unmount(directory.join("bundle/rootfs"), UnmountFlags::DETACH);
+}
+
+fn mount(rootfs: &Mount, base: &Path, target: &Path) -> Result<(), Failure> {
+    let fail = |errno: rustix::io::Errno| failure("mount root file system", errno.into());
+    sys::unshare(sys::clone::flags::NEWNS).map_err(fail)?;
+    // Slave, not private: what the host unmounts must not live on in here.
+    rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).map_err(fail)?;
+    let mut flags = MountFlags::empty();
+    let mut data = Vec::new();
+    let mut bind = rootfs.kind == "bind";
+    for option in &rootfs.options {
+        match option.as_str() {
+            "bind" | "rbind" => bind = true,
+            "ro" => flags |= MountFlags::RDONLY,
+            "nosuid" => flags |= MountFlags::NOSUID,
+            "nodev" => flags |= MountFlags::NODEV,
+            "noexec" => flags |= MountFlags::NOEXEC,
+            "noatime" => flags |= MountFlags::NOATIME,
+            "rw" | "private" | "rprivate" => {}
+            other => data.push(other),
+        }
+    }
+    rustix::process::chdir(base).map_err(fail)?;
+    let mounted = if bind {
+        rustix::mount::mount_bind_recursive(rootfs.source.as_str(), target).and_then(|()| {
+            let again = MountFlags::BIND | flags;
+            if flags.is_empty() { Ok(()) } else { rustix::mount::mount_remount(target, again, c"") }
+        })
+    } else {
+        let data = CString::new(data.join(",")).map_err(|_| refusal("mount root file system", "a zero byte"))?;
+        rustix::mount::mount(rootfs.source.as_str(), target, rootfs.kind.as_str(), flags, data.as_c_str())
+    };
+    rustix::process::chdir("/").map_err(fail)?;
+    mounted.map_err(fail)
+}
+
+/// The passed network namespace is named by our own descriptor.
+fn join_network(spec: &mut Spec, netns: Option<&OwnedFd>) {
+    let (Some(netns), Some(linux)) = (netns, &mut spec.linux) else { return };
+    for namespace in linux.namespaces.iter_mut().filter(|n| n.kind == "network") {
+        namespace.path = format!("/proc/{}/fd/{}", std::process::id(), netns.as_raw_fd());
+    }
+}
+
+fn add_init(spec: &mut Spec) -> Result<(), Failure> {
+    let own = std::env::current_exe().map_err(|e| failure("init", e))?;
+    spec.mounts.push(Mount {
+        destination: INIT.into(),
+        kind: "bind".into(),
+        source: own.to_string_lossy().into_owned(),
+        options: vec!["bind".into(), "ro".into()],
+        ..Mount::default()
+    });
+    if let Some(process) = &mut spec.process {
+        process.args.splice(0..0, [INIT.into(), "init".into(), "--".into()]);
+    }
+    Ok(())
+}
