@@ -8,6 +8,7 @@
 //! cargo xtask bench [FLAG…]     measure beside other engines (BENCHMARKS.md)
 //! ```
 
+#[path = "../../bench/bench.rs"]
 mod bench;
 
 use std::path::{Path, PathBuf};
