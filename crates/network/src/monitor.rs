@@ -1,0 +1,84 @@
+//! Watches nf_tables: `nft flush ruleset`, a reload of firewalld or of an init script takes our table away too, and then
+//! nothing would protect the containers. It is put back at once.
+
+use crate::netlink::nft::{GROUP, changed_table};
+use crate::netlink::{NETFILTER, Socket};
+use crate::networks::{Inner, Networks};
+use crate::{Error, Result};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Weak};
+
+/// How long to wait until the table is tried again after a failure.
+const AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+
+/// The thread that watches; it ends when this is dropped.
+pub(crate) struct Monitor {
+    stop: OwnedFd,
+}
+
+impl Monitor {
+    /// Starts to watch the network namespace of the calling thread.
+    pub(crate) fn start(inner: &Arc<Inner>) -> Result<Monitor> {
+        let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(Error::os("make", "an eventfd"))?;
+        let stopped = stop.try_clone().map_err(Error::io("duplicate", "an eventfd"))?;
+        let socket = Socket::open(NETFILTER, GROUP)?;
+        let inner = Arc::downgrade(inner);
+        let thread = std::thread::Builder::new().name("firewall".into()).stack_size(128 * 1024);
+        thread.spawn(move || watch(socket, &stopped, &inner)).map_err(Error::io("start", "the firewall's monitor"))?;
+        Ok(Monitor { stop })
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        // Only a full counter could refuse; then the thread is awake already.
+        let _ = rustix::io::write(&self.stop, &1u64.to_ne_bytes());
+    }
+}
+
+fn watch(mut socket: Socket, stop: &OwnedFd, inner: &Weak<Inner>) {
+    let mut damaged = false;
+    loop {
+        let mut waiting = [PollFd::new(&socket, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
+        match poll(&mut waiting, damaged.then_some(&AGAIN)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return tracing::error!(%error, "the firewall is no longer watched"),
+        }
+        let [changed, stopped] = waiting.map(|fd| !fd.revents().is_empty());
+        if stopped {
+            return;
+        }
+        let Some(inner) = inner.upgrade() else { return };
+        if changed {
+            damaged |= read_all(&mut socket, &inner);
+        }
+        if damaged {
+            match Networks(inner).heal() {
+                Ok(()) => {
+                    damaged = false;
+                    tracing::warn!("the firewall table was changed by another program and has been put back");
+                }
+                Err(error) => tracing::error!(%error, "the firewall table was changed and cannot be put back yet"),
+            }
+        }
+    }
+}
+
+/// Reads all that is there: one flush of a large ruleset is thousands of messages and one repair. Says whether someone
+/// else changed our table, or may have, when there was more than the socket could hold.
+fn read_all(socket: &mut Socket, inner: &Inner) -> bool {
+    let mut damaged = false;
+    loop {
+        let read = socket.receive_ready(|message| {
+            let ours = changed_table(message.kind, message.payload) == Some(inner.config.table.as_str());
+            damaged |= ours && !inner.is_own_change(message.port);
+        });
+        match read {
+            Ok(()) => {}
+            Err(Errno::AGAIN) => return damaged,
+            Err(_) => damaged = true,
+        }
+    }
+}

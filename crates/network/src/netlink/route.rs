@@ -1,0 +1,382 @@
+//! rtnetlink: links, addresses, routes (linux/rtnetlink.h, linux/if_link.h).
+
+use super::message::{CREATE, EXCL, REPLACE, attribute, text, u32_at};
+use super::{Batch, Failure, Socket};
+use crate::subnet::Subnet;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
+const RTM_SETLINK: u16 = 19;
+const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
+const RTM_GETADDR: u16 = 22;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_GETROUTE: u16 = 26;
+const RTM_NEWNEIGH: u16 = 28;
+const RTM_DELNEIGH: u16 = 29;
+
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
+const IFLA_AF_SPEC: u16 = 26;
+const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const VETH_INFO_PEER: u16 = 1;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
+
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_BROADCAST: u16 = 4;
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_TABLE: u16 = 15;
+const NDA_DST: u16 = 1;
+const NDA_LLADDR: u16 = 2;
+
+const AF_INET: u8 = 2;
+const AF_INET6: u16 = 10;
+const IFF_UP: u32 = 1;
+const RT_TABLE_MAIN: u32 = 254;
+const RTN_UNICAST: u8 = 1;
+const NUD_STALE: u16 = 4;
+
+/// An Ethernet address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Mac(pub [u8; 6]);
+
+impl std::fmt::Display for Mac {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl std::str::FromStr for Mac {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Mac, String> {
+        let invalid = || format!("address {text}: invalid MAC address");
+        let parts: Vec<&str> = text.split([':', '-']).collect();
+        if parts.len() != 6 || parts.iter().any(|p| p.len() != 2) {
+            return Err(invalid());
+        }
+        let mut mac = [0; 6];
+        for (byte, part) in mac.iter_mut().zip(parts) {
+            *byte = u8::from_str_radix(part, 16).map_err(|_| invalid())?;
+        }
+        Ok(Mac(mac))
+    }
+}
+
+impl serde::Serialize for Mac {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Mac {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Mac, D::Error> {
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+fn link_header(family: u8, index: u32, flags: u32, change: u32) -> [u8; 16] {
+    let mut header = [0; 16];
+    header[0] = family;
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..12].copy_from_slice(&flags.to_ne_bytes());
+    header[12..16].copy_from_slice(&change.to_ne_bytes());
+    header
+}
+
+fn address_header(index: u32, prefix: u8) -> [u8; 8] {
+    let mut header = [AF_INET, prefix, 0, 0, 0, 0, 0, 0];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header
+}
+
+/// A veth pair to make.
+pub struct Veth<'a> {
+    /// The host's end.
+    pub name: &'a str,
+    /// Kept on the host's end, so that it is known as ours later.
+    pub alias: &'a str,
+    /// Index of the bridge that the host's end joins.
+    pub bridge: u32,
+    /// MTU of both ends.
+    pub mtu: u32,
+    /// Name of the container's end.
+    pub peer: &'a str,
+    /// Address of the container's end.
+    pub peer_mac: Mac,
+    /// Where the container's end is made.
+    pub netns: BorrowedFd<'a>,
+    /// The port talks to the bridge itself only, not to other isolated ports.
+    pub isolated: bool,
+    /// The kernel has IPv6: no link-local address for the host's end.
+    pub ipv6: bool,
+}
+
+impl Batch {
+    /// The pair is made down, and the host's end goes up with the second message: in between it has no carrier, so
+    /// that it never gets a link-local address.
+    pub fn add_veth(&mut self, veth: &Veth) {
+        self.message("create the veth pair", RTM_NEWLINK, CREATE | EXCL, &link_header(0, 0, 0, 0), |a| {
+            a.text(IFLA_IFNAME, veth.name);
+            a.u32(IFLA_MTU, veth.mtu);
+            a.u32(IFLA_MASTER, veth.bridge);
+            a.nest(IFLA_LINKINFO, |a| {
+                a.put(IFLA_INFO_KIND, b"veth");
+                a.nest(IFLA_INFO_DATA, |a| {
+                    a.nest_after(VETH_INFO_PEER, &link_header(0, 0, 0, 0), |a| {
+                        a.text(IFLA_IFNAME, veth.peer);
+                        a.put(IFLA_ADDRESS, &veth.peer_mac.0);
+                        a.u32(IFLA_MTU, veth.mtu);
+                        a.u32(IFLA_NET_NS_FD, veth.netns.as_raw_fd() as u32);
+                    });
+                });
+            });
+        });
+        if veth.isolated {
+            self.message("isolate the bridge port", RTM_NEWLINK, 0, &link_header(0, 0, 0, 0), |a| {
+                a.text(IFLA_IFNAME, veth.name);
+                a.nest(IFLA_LINKINFO, |a| {
+                    a.put(IFLA_INFO_SLAVE_KIND, b"bridge");
+                    a.nest(IFLA_INFO_SLAVE_DATA, |a| a.put(IFLA_BRPORT_ISOLATED, &[1]));
+                });
+            });
+        }
+        self.message("bring the veth pair up", RTM_SETLINK, 0, &link_header(0, 0, IFF_UP, IFF_UP), |a| {
+            a.text(IFLA_IFNAME, veth.name);
+            a.text(IFLA_IFALIAS, veth.alias);
+            if veth.ipv6 {
+                a.nest(IFLA_AF_SPEC, |a| {
+                    a.nest(AF_INET6, |a| a.put(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE]));
+                });
+            }
+        });
+    }
+
+    /// A bridge, down, with an address that does not change with its ports.
+    pub fn add_bridge(&mut self, name: &str, mac: Mac, mtu: u32) {
+        self.message("create the bridge", RTM_NEWLINK, CREATE | EXCL, &link_header(0, 0, 0, 0), |a| {
+            a.text(IFLA_IFNAME, name);
+            a.put(IFLA_ADDRESS, &mac.0);
+            a.u32(IFLA_MTU, mtu);
+            a.nest(IFLA_LINKINFO, |a| a.put(IFLA_INFO_KIND, b"bridge"));
+        });
+    }
+
+    /// Marks a link as ours.
+    pub fn set_alias(&mut self, name: &str, alias: &str) {
+        self.message("mark the link", RTM_SETLINK, 0, &link_header(0, 0, 0, 0), |a| {
+            a.text(IFLA_IFNAME, name);
+            a.text(IFLA_IFALIAS, alias);
+        });
+    }
+
+    /// Up.
+    pub fn set_up(&mut self, index: u32) {
+        self.message("bring the link up", RTM_SETLINK, 0, &link_header(0, index, IFF_UP, IFF_UP), |_| ());
+    }
+
+    /// Removes a link by name.
+    pub fn remove_link(&mut self, name: &str) {
+        self.message("remove the link", RTM_DELLINK, 0, &link_header(0, 0, 0, 0), |a| a.text(IFLA_IFNAME, name));
+    }
+
+    /// Gives a link an address with its broadcast address.
+    pub fn add_address(&mut self, index: u32, at: Subnet, address: Ipv4Addr) {
+        self.message("add the address", RTM_NEWADDR, CREATE | EXCL, &address_header(index, at.prefix), |a| {
+            a.put(IFA_LOCAL, &address.octets());
+            a.put(IFA_ADDRESS, &address.octets());
+            a.put(IFA_BROADCAST, &at.broadcast().octets());
+        });
+    }
+
+    /// Takes an address from a link.
+    pub fn remove_address(&mut self, index: u32, address: Ipv4Addr, prefix: u8) {
+        self.message("remove the address", RTM_DELADDR, 0, &address_header(index, prefix), |a| {
+            a.put(IFA_LOCAL, &address.octets());
+        });
+    }
+
+    /// The default route.
+    pub fn add_default_route(&mut self, index: u32, gateway: Ipv4Addr) {
+        const RTPROT_BOOT: u8 = 3;
+        let header = [AF_INET, 0, 0, 0, RT_TABLE_MAIN as u8, RTPROT_BOOT, 0, RTN_UNICAST, 0, 0, 0, 0];
+        self.message("add the default route", RTM_NEWROUTE, CREATE | EXCL, &header, |a| {
+            a.put(RTA_GATEWAY, &gateway.octets());
+            a.u32(RTA_OIF, index);
+        });
+    }
+
+    /// Tells the host which hardware address the holder of this address has.
+    pub fn set_neighbour(&mut self, index: u32, address: Ipv4Addr, mac: Mac) {
+        let header = neighbour_header(index);
+        self.message("set the neighbour entry", RTM_NEWNEIGH, CREATE | REPLACE, &header, |a| {
+            a.put(NDA_DST, &address.octets());
+            a.put(NDA_LLADDR, &mac.0);
+        });
+    }
+
+    /// Makes the host forget it.
+    pub fn remove_neighbour(&mut self, index: u32, address: Ipv4Addr) {
+        self.message("remove the neighbour entry", RTM_DELNEIGH, 0, &neighbour_header(index), |a| {
+            a.put(NDA_DST, &address.octets());
+        });
+    }
+}
+
+fn neighbour_header(index: u32) -> [u8; 12] {
+    let mut header = [AF_INET, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, RTN_UNICAST];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..10].copy_from_slice(&NUD_STALE.to_ne_bytes());
+    header
+}
+
+/// A link of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its index.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// `bridge`, `veth`…, empty for a device of hardware.
+    pub kind: String,
+    /// Its alias, empty when it has none.
+    pub alias: String,
+    /// Its MTU.
+    pub mtu: u32,
+    /// Whether it is up.
+    pub up: bool,
+}
+
+fn link(payload: &[u8]) -> Option<Link> {
+    let rest = payload.get(16..)?;
+    let string = |kind| attribute(rest, kind).and_then(text).unwrap_or_default().to_owned();
+    Some(Link {
+        index: u32_at(payload, 4)?,
+        up: u32_at(payload, 8)? & IFF_UP != 0,
+        name: string(IFLA_IFNAME),
+        alias: string(IFLA_IFALIAS),
+        mtu: attribute(rest, IFLA_MTU).and_then(|v| u32_at(v, 0)).unwrap_or(0),
+        kind: attribute(rest, IFLA_LINKINFO)
+            .and_then(|info| attribute(info, IFLA_INFO_KIND))
+            .and_then(text)
+            .unwrap_or_default()
+            .to_owned(),
+    })
+}
+
+/// One link by name; nothing when there is none.
+pub fn find_link(socket: &mut Socket, name: &str) -> Result<Option<Link>, Failure> {
+    let mut found = None;
+    let asked = socket.ask(
+        "look a link up",
+        RTM_GETLINK,
+        false,
+        &link_header(0, 0, 0, 0),
+        |a| a.text(IFLA_IFNAME, name),
+        |_, payload| found = link(payload),
+    );
+    match asked {
+        Ok(()) => Ok(found),
+        Err(failure) if failure.errno == rustix::io::Errno::NODEV => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// All links.
+pub fn links(socket: &mut Socket) -> Result<Vec<Link>, Failure> {
+    let mut all = Vec::new();
+    let each = |_, payload: &[u8]| all.extend(link(payload));
+    socket.ask("list the links", RTM_GETLINK, true, &link_header(0, 0, 0, 0), |_| (), each)?;
+    Ok(all)
+}
+
+fn ipv4(value: &[u8]) -> Option<Ipv4Addr> {
+    <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from)
+}
+
+/// The IPv4 addresses of the host, as (link index, address, prefix).
+pub fn addresses(socket: &mut Socket) -> Result<Vec<(u32, Ipv4Addr, u8)>, Failure> {
+    let mut all = Vec::new();
+    let each = |_, payload: &[u8]| {
+        let read = || {
+            let rest = payload.get(8..)?;
+            let address = attribute(rest, IFA_LOCAL).or(attribute(rest, IFA_ADDRESS)).and_then(ipv4)?;
+            Some((u32_at(payload, 4)?, address, *payload.get(1)?))
+        };
+        all.extend(read());
+    };
+    socket.ask("list the addresses", RTM_GETADDR, true, &address_header(0, 0), |_| (), each)?;
+    Ok(all)
+}
+
+/// The IPv4 unicast routes of the host in all tables but `local`, the default route left out, as (link index, network).
+pub fn routes(socket: &mut Socket) -> Result<Vec<(u32, Subnet)>, Failure> {
+    const RT_TABLE_LOCAL: u32 = 255;
+    let mut all = Vec::new();
+    let each = |_, payload: &[u8]| {
+        let read = || {
+            let rest = payload.get(12..)?;
+            let prefix = *payload.get(1)?;
+            let table = attribute(rest, RTA_TABLE).and_then(|v| u32_at(v, 0)).unwrap_or(u32::from(*payload.get(4)?));
+            if table == RT_TABLE_LOCAL || *payload.get(7)? != RTN_UNICAST || prefix == 0 {
+                return None;
+            }
+            let network = attribute(rest, RTA_DST).and_then(ipv4)?;
+            let index = attribute(rest, RTA_OIF).and_then(|v| u32_at(v, 0)).unwrap_or(0);
+            Some((index, Subnet::new(network, prefix)?))
+        };
+        all.extend(read());
+    };
+    let header = [AF_INET, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    socket.ask("list the routes", RTM_GETROUTE, true, &header, |_| (), each)?;
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::messages;
+    use proptest::prelude::*;
+
+    #[test]
+    fn mac_addresses_are_read_and_written() {
+        assert_eq!("02:42:ac:11:00:02".parse::<Mac>(), Ok(Mac([2, 0x42, 0xac, 0x11, 0, 2])));
+        assert_eq!(Mac([2, 0x42, 0xac, 0x11, 0, 2]).to_string(), "02:42:ac:11:00:02");
+        for bad in
+            ["", "02:42:ac:11:00", "02:42:ac:11:00:0g", "02:42:ac:11:00:+2", "0242ac110002", "02:42:ac:11:00:02:03"]
+        {
+            assert_eq!(bad.parse::<Mac>(), Err(format!("address {bad}: invalid MAC address")), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_link_reads_back(index in any::<u32>(), name in "[a-z]{1,15}", alias in "[a-z:]{1,40}", mtu in any::<u32>(), up: bool) {
+            let mut batch = Batch::new();
+            batch.message("t", RTM_NEWLINK, 0, &link_header(0, index, u32::from(up), 0), |a| {
+                a.text(IFLA_IFNAME, &name);
+                a.text(IFLA_IFALIAS, &alias);
+                a.u32(IFLA_MTU, mtu);
+                a.nest(IFLA_LINKINFO, |a| a.put(IFLA_INFO_KIND, b"veth"));
+            });
+            let read = link(messages(batch.bytes().unwrap()).next().unwrap().payload).unwrap();
+            prop_assert_eq!(read, Link { index, name, alias, mtu, up, kind: "veth".into() });
+        }
+    }
+}
