@@ -3,13 +3,14 @@
 #   big     about 300 MB of large files in one gzip layer
 #   small   about 50 000 small files in one gzip layer
 #   debian  a Debian root file system in several layers
-# usage: bench/images.sh 127.0.0.1:5000 [WORK-DIRECTORY]      needs: debootstrap umoci skopeo
+# usage: bench/images.sh 127.0.0.1:5000 [WORK-DIRECTORY]      needs: debootstrap umoci skopeo cpio
+# REACH: words before skopeo, to reach a registry in another network namespace (nsenter -t PID -n)
 set -euo pipefail
 registry=$1 work=${2:-$(mktemp -d)}
 mkdir -p "$work"; cd "$work"
 layout() { [ -d layout ] || umoci init --layout layout; umoci new --image "layout:$1" 2>/dev/null || true; }
 add() { umoci raw add-layer --image "layout:$1" "$2"; }
-push() { umoci config --image "layout:$1" --config.cmd sh; skopeo copy -q --insecure-policy --dest-tls-verify=false "oci:layout:$1" "docker://$registry/$1:latest"; }
+push() { umoci config --image "layout:$1" --config.cmd sh; ${REACH:-} skopeo copy -q --insecure-policy --dest-tls-verify=false "oci:layout:$1" "docker://$registry/$1:latest"; }
 
 root() { # a Debian root file system, once
   [ -e debian-root/.made ] && return
@@ -20,11 +21,9 @@ root() { # a Debian root file system, once
 }
 
 layout big
-mkdir -p big; i=0
+mkdir -p big
 # Real binaries, so that they compress as binaries do.
-while [ "$(du -sm big | cut -f 1)" -lt 300 ]; do
-  i=$((i + 1)); find /usr/bin /usr/lib -xdev -type f -size +200k -print0 2>/dev/null | sort -z | head -z -n $((i * 150)) | tail -z -n 150 | xargs -0 cat 2>/dev/null | head -c 30M >"big/file$i"
-done
+(set +o pipefail; while :; do find /usr -xdev -type f -size +200k -print0 | sort -z | xargs -0 cat; done 2>/dev/null | head -c 300M | split -b 30M - big/file)
 tar --owner=0 --group=0 -cf big.tar -C big .; add big big.tar; push big
 
 layout small
@@ -32,7 +31,7 @@ if [ ! -d small ]; then
   mkdir small; n=0
   while [ "$(find small -type f | wc -l)" -lt 50000 ]; do
     n=$((n + 1)); mkdir "small/copy$n"
-    for tree in /usr/share/zoneinfo /usr/share/perl /usr/lib/python3 /usr/share/doc /usr/include; do [ ! -d "$tree" ] || cp -a "$tree" "small/copy$n/" 2>/dev/null || true; done
+    find /usr/share /usr/lib/python3 /usr/include -xdev -type f -size -8k -print0 2>/dev/null | head -z -n 15000 | cpio --quiet -0pdm "small/copy$n" 2>/dev/null || true
   done
 fi
 tar --owner=0 --group=0 -cf small.tar -C small .; add small small.tar; push small
