@@ -1,1 +1,69 @@
-fn main() {}
+//! The static binary beneath every container.
+//!
+//! ```text
+//! main.rs      dhow-init supervise | init -- CMD… | reap --cgroup PATH | --version
+//! builtin.rs   supervise: the Runtime over the runtime crate, by function call
+//! init.rs      init: PID 1 of a container that was started with --init
+//! ```
+//!
+//! It is single-threaded, as `clone` demands, and must stay small: one of it runs for every container. What it must
+//! never know: images, names, networks, HTTP, and any library that starts threads.
+
+mod builtin;
+mod init;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use supervisor::protocol::Launch;
+use supervisor::serve::Runtime;
+
+const USAGE: &str = "usage: dhow-init supervise          start one container; the engine's socket is descriptor 0
+       dhow-init init -- COMMAND …  be the first process of a container
+       dhow-init reap --cgroup PATH end what a killed supervisor left behind
+       dhow-init --version";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    let verb = arguments.next().unwrap_or_default();
+    let rest: Vec<OsString> = arguments.collect();
+    let done = match (verb.to_str(), rest.as_slice()) {
+        (Some("supervise"), []) => supervise(),
+        (Some("init"), [dashes, command @ ..]) if dashes == "--" => init::run(command),
+        (Some("reap"), [option, path]) if option == "--cgroup" => reap(&path.to_string_lossy()),
+        (Some("--version"), []) => {
+            println!("dhow-init {}", env!("CARGO_PKG_VERSION"));
+            Ok(0)
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(125);
+        }
+    };
+    match done {
+        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(255)),
+        Err(error) => {
+            eprintln!("dhow-init: {error}");
+            ExitCode::from(125)
+        }
+    }
+}
+
+fn supervise() -> std::io::Result<i32> {
+    supervisor::serve::run(&mut |launch: &Launch| -> Box<dyn Runtime> {
+        match &launch.runtime {
+            Some(program) => Box::new(supervisor::foreign::Command::new(program.clone(), launch)),
+            None => Box::new(builtin::Builtin::default()),
+        }
+    })?;
+    Ok(0)
+}
+
+/// Kills what is left in the cgroup and removes it.
+fn reap(path: &str) -> std::io::Result<i32> {
+    let failed = |failure: runtime::Failure| std::io::Error::other(failure.text);
+    // One that is not there has been cleaned up already.
+    let Ok(cgroup) = runtime::cgroup::Cgroup::open(path) else { return Ok(0) };
+    cgroup.kill_all();
+    cgroup.remove().map_err(failed)?;
+    Ok(0)
+}

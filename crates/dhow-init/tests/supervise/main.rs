@@ -1,0 +1,6 @@
+//! The built binary with real containers: a busybox root file system, the built-in runtime, the real kernel. Needs root.
+
+mod end;
+mod exec;
+mod stdio;
+mod world;
