@@ -1,5 +1,61 @@
-//! runtime
+//! An OCI configuration becomes a process: namespaces, mounts, cgroup, seccomp, capabilities; and more processes join it.
+//!
+//! ```text
+//! create.rs      the parent: clone3, cgroup, user namespace maps, go
+//! exec.rs        one more process in a running container
+//! plan.rs        the configuration, read and checked before there is a process
+//!   options.rs     mount options
+//!   privileges.rs  names of capabilities, limits and scheduling
+//!   sysctl.rs      kernel parameters that belong to a namespace
+//! sync.rs        what parent and child say to each other (drawn there)
+//! init.rs        the life of the first process, in kernel order
+//!   root.rs        the root file system, and pivot_root
+//!   mount.rs       mounts inside it
+//!   copy.rs        tmpcopyup
+//!   cgroups.rs     what it shows of the cgroup
+//!   dev.rs         /dev
+//!   hide.rs        masked and read-only paths
+//!   terminal.rs    a pty
+//! identity.rs    user, capabilities, limits, filter, execve: of the first process and of an exec
+//!   command.rs     finding the program
+//! cgroup/        the container's cgroup, v1 and v2
+//! seccomp/       profile → BPF
+//! failure.rs     what went wrong, as data
+//! ```
+//!
+//! Invariants
+//! - One clone3 makes the final process; there is none between it and the caller, and the caller has one thread.
+//! - A path of the container is resolved by `sys::rootfs` and acted on through its descriptor; mounts are made detached
+//!   and moved onto descriptors. mount(2) appears once, for old kernels, on the host's `/` in the child's own namespace.
+//! - After a failure nothing is left: no process, no cgroup; mounts die with their namespace.
+//! - What the configuration asks for is done or refused by name; nothing is silently left out, except labels, keyrings
+//!   and the like where the kernel has no such thing and runc goes on as well.
+//! - Nothing of the container's file system is executed or loaded before the last execve.
+//!
+//! It must never know what an image, a registry or a daemon is, and it reads no annotations.
+
+mod cgroups;
+mod command;
+mod copy;
+mod create;
+mod dev;
+mod exec;
+mod hide;
+mod identity;
+mod init;
+mod mount;
+mod options;
+mod plan;
+mod privileges;
+mod root;
+mod sync;
+mod sysctl;
+mod terminal;
+
 pub mod cgroup;
 pub mod failure;
 pub mod seccomp;
+
+pub use create::{Create, Created, Running, Stdio, create};
+pub use exec::{Executed, exec};
 pub use failure::{Failure, FailureKind};

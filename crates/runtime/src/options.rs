@@ -53,9 +53,6 @@ const PROPAGATION: &[(&str, u64)] = &[
     ("unbindable", attr::PROPAGATION_UNBINDABLE),
 ];
 
-/// Flags of the superblock that every file system takes by fsconfig(2).
-const SUPERBLOCK: &[&str] = &["sync", "async", "dirsync", "lazytime", "nolazytime", "mand", "nomand"];
-
 /// The propagation that `name` asks for, and whether recursively.
 pub fn propagation(name: &str) -> Option<(u64, bool)> {
     let find = |name: &str| PROPAGATION.iter().find(|(n, _)| *n == name).map(|(_, value)| *value);
@@ -107,11 +104,6 @@ pub fn parse(destination: &str, kind: &str, options: &[String]) -> Result<Option
 
 fn refused(destination: &str, option: &str) -> Failure {
     Failure::invalid("mounts", format!("mount option {option:?} of {destination:?} is not supported"))
-}
-
-/// Whether `flag` is one of the superblock's, which even file systems without options take.
-pub fn is_superblock_flag(flag: &str) -> bool {
-    SUPERBLOCK.contains(&flag)
 }
 
 #[cfg(test)]

@@ -5,8 +5,14 @@ use std::collections::BTreeMap;
 
 /// Parameters of the ipc namespace.
 const IPC: &[&str] = &[
-    "kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem", "kernel/shmall", "kernel/shmmax",
-    "kernel/shmmni", "kernel/shm_rmid_forced",
+    "kernel/msgmax",
+    "kernel/msgmnb",
+    "kernel/msgmni",
+    "kernel/sem",
+    "kernel/shmall",
+    "kernel/shmmax",
+    "kernel/shmmni",
+    "kernel/shm_rmid_forced",
 ];
 
 /// Which namespaces are the container's own, not the host's.
@@ -82,7 +88,8 @@ mod tests {
 
     #[test]
     fn only_what_a_namespace_owns() {
-        let good = [("kernel.shmmax", "1"), ("fs.mqueue.msg_max", "5"), ("net.core.somaxconn", "9"), ("kernel.sem", "1 2")];
+        let good =
+            [("kernel.shmmax", "1"), ("fs.mqueue.msg_max", "5"), ("net.core.somaxconn", "9"), ("kernel.sem", "1 2")];
         for (key, value) in good {
             assert_eq!(one(key, value, ALL), Ok((path(key), value.into())));
         }
@@ -91,8 +98,16 @@ mod tests {
             assert!(one(key, "1", hosts).is_err(), "{key}");
         }
         for bad in [
-            "kernel.core_pattern", "kernel.hostname", "vm.swappiness", "net..x", "net/../kernel/core_pattern", "", "net",
-            "/net/x", "kernel/core_pattern", "fs.mqueue",
+            "kernel.core_pattern",
+            "kernel.hostname",
+            "vm.swappiness",
+            "net..x",
+            "net/../kernel/core_pattern",
+            "",
+            "net",
+            "/net/x",
+            "kernel/core_pattern",
+            "fs.mqueue",
         ] {
             assert!(one(bad, "1", ALL).is_err(), "{bad}");
         }

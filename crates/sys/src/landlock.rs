@@ -36,7 +36,12 @@ struct PathBeneathAttr {
 pub fn abi() -> Option<u32> {
     // SAFETY: with the version flag the kernel takes a null attribute of size 0 and makes nothing.
     let version = unsafe {
-        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<RulesetAttr>(), 0usize, CREATE_RULESET_VERSION)
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<RulesetAttr>(),
+            0usize,
+            CREATE_RULESET_VERSION,
+        )
     };
     u32::try_from(version).ok().filter(|v| *v > 0)
 }

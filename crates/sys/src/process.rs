@@ -34,6 +34,24 @@ impl Command {
     }
 }
 
+impl Command {
+    /// execveat(2) of what `file` is; returns only when it fails. A script cannot be run so when `file` is close-on-exec.
+    pub fn execveat(&self, file: BorrowedFd) -> Errno {
+        // SAFETY: as in `execve`; the path is the empty string.
+        unsafe {
+            libc::syscall(
+                libc::SYS_execveat,
+                file.as_raw_fd(),
+                c"".as_ptr(),
+                self.args.as_ptr(),
+                self.env.as_ptr(),
+                libc::AT_EMPTY_PATH,
+            )
+        };
+        last_errno()
+    }
+}
+
 /// Ends the calling process at once: no destructors, no exit functions, no flushing of buffers it shares with its parent.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: never returns.

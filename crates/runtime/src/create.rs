@@ -1,0 +1,291 @@
+//! The parent's part of making a container.
+
+use crate::cgroup::Cgroup;
+use crate::plan::{self, Plan};
+use crate::sync::{self, Order, Report, Socket};
+use crate::{Failure, FailureKind, init};
+use oci::runtime::{Mount, Resources, Spec};
+use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use sys::clone::{Cloned, flags as ns};
+
+/// What clients search for in front of every failure of a container's start.
+const CREATE_FAILED: &str = "OCI runtime create failed: unable to start container process: ";
+
+/// The standard streams of a process; what is `None` is the null device. With a terminal they are not used.
+#[derive(Debug, Default)]
+pub struct Stdio {
+    /// Descriptor 0.
+    pub stdin: Option<OwnedFd>,
+    /// Descriptor 1.
+    pub stdout: Option<OwnedFd>,
+    /// Descriptor 2.
+    pub stderr: Option<OwnedFd>,
+}
+
+/// A container to be made.
+#[derive(Debug)]
+pub struct Create<'a> {
+    /// Its ID.
+    pub id: &'a str,
+    /// Its configuration.
+    pub spec: &'a Spec,
+    /// The root file system, mounted in the container's own mount namespace; otherwise a bind of `root.path`.
+    pub rootfs: Option<&'a Mount>,
+    /// Where relative paths of `rootfs` and of `root.path` start.
+    pub rootfs_base: &'a Path,
+    /// Its standard streams.
+    pub stdio: Stdio,
+    /// The network namespace to join, in place of the configuration's.
+    pub netns: Option<BorrowedFd<'a>>,
+    /// The program that is PID 1 and has the command as its child, if there is to be one.
+    pub init: Option<BorrowedFd<'a>>,
+}
+
+/// A container whose process waits for the go. Dropped, it is gone.
+pub struct Created {
+    attempt: Attempt,
+    socket: Socket,
+    namespaces: u64,
+    keyring_id: String,
+}
+
+/// A running container. Dropped, it runs on.
+pub struct Running {
+    /// Its first process, as the caller's pid namespace numbers it; not yet waited for.
+    pub pid: i32,
+    /// The same.
+    pub pidfd: OwnedFd,
+    /// The master of its pty, if it has a terminal.
+    pub terminal: Option<OwnedFd>,
+    /// Its cgroup.
+    pub cgroup: Cgroup,
+    /// `CLONE_NEW*` of every namespace that is not the host's.
+    pub namespaces: u64,
+    /// Its ID.
+    pub id: String,
+}
+
+/// A process that is killed and reaped, and a cgroup that is removed, unless all goes well.
+struct Attempt {
+    pid: i32,
+    pidfd: Option<OwnedFd>,
+    cgroup: Option<Cgroup>,
+    terminal: Option<OwnedFd>,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(pidfd) = &self.pidfd {
+            end(pidfd.as_fd());
+        }
+        if let Some(cgroup) = &self.cgroup {
+            // The failure that led here is what the caller hears of.
+            let _ = cgroup.remove();
+        }
+    }
+}
+
+/// Kills and reaps.
+pub(crate) fn end(pidfd: BorrowedFd) {
+    let _ = sys::process::pidfd_send_signal(pidfd, libc::SIGKILL);
+    let _ = rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED));
+}
+
+/// Makes a container up to the point where only the execve of its command is left.
+///
+/// # Errors
+/// `CommandNotFound`, `NotExecutable`, `Invalid` for what the configuration cannot have, `System` for what the kernel
+/// refused. Nothing is left behind. The calling process must have one thread.
+pub fn create(create: Create) -> Result<Created, Failure> {
+    make(create).map_err(|failure| prefixed(CREATE_FAILED, failure))
+}
+
+fn make(create: Create) -> Result<Created, Failure> {
+    let plan = Plan::new(&create)?;
+    let duplicate = |fd: BorrowedFd| fd.try_clone_to_owned();
+    let init = create.init.map(duplicate).transpose();
+    let init = init.map_err(|e| Failure::system("init", "duplicate the init program", plan::errno(&e)))?;
+    let none = Resources::default();
+    let resources = create.spec.linux.as_ref().and_then(|l| l.resources.as_ref()).unwrap_or(&none);
+    let cgroup_path = plan::cgroup_path(create.spec, create.id);
+
+    let (socket, theirs) = sync::pair()?;
+    let mut attempt = Attempt { pid: 0, pidfd: None, cgroup: None, terminal: None };
+    // On v2 the child is born in its cgroup. On v1 it is moved, and the moving is slow: meanwhile the child mounts.
+    if unified() {
+        attempt.cgroup = Some(Cgroup::create(&cgroup_path, resources)?);
+    }
+    let born_in = attempt.cgroup.as_ref().and_then(Cgroup::v2_fd);
+    let pid_namespace = plan.namespaces.join_pid.as_ref().map(AsFd::as_fd);
+    match clone_into(plan.namespaces.new, ns::NEWPID, pid_namespace, born_in)? {
+        Cloned::Child => {
+            drop(socket);
+            init::run(&plan, &theirs, create.stdio, init)
+        }
+        Cloned::Parent { pid, pidfd } => (attempt.pid, attempt.pidfd) = (pid, Some(pidfd)),
+    }
+    drop(theirs);
+    let served = serve(&plan, &mut attempt, &socket, &cgroup_path, resources);
+    served.map_err(|failure| childs_own(&socket, failure))?;
+    await_ready(&socket, &mut attempt.terminal)?;
+    Ok(Created { attempt, socket, namespaces: plan.namespaces.own(), keyring_id: create.id.into() })
+}
+
+/// What the child needs from outside: its maps, its cgroup, its score.
+fn serve(
+    plan: &Plan,
+    attempt: &mut Attempt,
+    socket: &Socket,
+    cgroup_path: &str,
+    resources: &Resources,
+) -> Result<(), Failure> {
+    if let Some((uids, gids)) = &plan.namespaces.maps {
+        for (file, lines) in [("uid_map", uids), ("gid_map", gids)] {
+            write_proc(attempt.pid, file, lines)
+                .map_err(|e| Failure::system("user namespace", &format!("write {file}"), e))?;
+        }
+        socket.order(&Order::Mapped)?;
+    }
+    let cgroup = match attempt.cgroup.take() {
+        Some(cgroup) => cgroup,
+        None => {
+            let cgroup = attempt.cgroup.insert(Cgroup::create(cgroup_path, resources)?);
+            cgroup.join(attempt.pid)?;
+            attempt.cgroup.take().ok_or_else(|| Failure::system("cgroup", "make the cgroup", Errno::IO))?
+        }
+    };
+    let views = cgroup.views();
+    attempt.cgroup = Some(cgroup);
+    adjust_score(attempt.pid, plan.process.oom_score_adj)?;
+    socket.order(&Order::Joined(views))
+}
+
+/// Writes `oom_score_adj`, which only root of the host may lower; where it may not either, the score stays, as in runc.
+pub(crate) fn adjust_score(pid: i32, score: Option<i32>) -> Result<(), Failure> {
+    let Some(score) = score else { return Ok(()) };
+    match write_proc(pid, "oom_score_adj", &score.to_string()) {
+        Ok(()) | Err(Errno::ACCESS | Errno::PERM) => Ok(()),
+        Err(e) => Err(Failure::system("oomScoreAdj", &format!("write oom_score_adj {score}"), e)),
+    }
+}
+
+fn write_proc(pid: i32, file: &str, text: &str) -> Result<(), Errno> {
+    use rustix::fs::{Mode, OFlags};
+    let path = format!("/proc/{pid}/{file}");
+    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?;
+    rustix::io::write(&file, text.as_bytes()).map(|_| ())
+}
+
+/// Whether the host has cgroup v2 and nothing else.
+pub(crate) fn unified() -> bool {
+    const CGROUP2_MAGIC: u64 = 0x6367_7270;
+    rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.f_type as u64 == CGROUP2_MAGIC)
+}
+
+/// clone3, with the child in the pid namespace of `of` (a namespace or a process), where there is one.
+pub(crate) fn clone_into(
+    new: u64,
+    kind: u64,
+    of: Option<BorrowedFd>,
+    cgroup: Option<BorrowedFd>,
+) -> Result<Cloned, Failure> {
+    use rustix::fs::{Mode, OFlags};
+    let failed = |what: &'static str| move |e| Failure::system("start", what, e);
+    let Some(of) = of else { return sys::clone3(new, cgroup).map_err(failed("clone3")) };
+    // Joining changes only where later children go; this process stays, and afterwards its children do too.
+    let own = rustix::fs::open("/proc/self/ns/pid", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(failed("open the pid namespace"))?;
+    sys::setns(of, kind).map_err(failed("join the pid namespace"))?;
+    let cloned = sys::clone3(new, cgroup).map_err(failed("clone3"));
+    if !matches!(cloned, Ok(Cloned::Child)) {
+        sys::setns(own.as_fd(), kind).map_err(failed("return to the pid namespace"))?;
+    }
+    cloned
+}
+
+/// The child's own failure, if it has one to tell: it is the cause, and `ours` that we found it dead.
+pub(crate) fn childs_own(socket: &Socket, ours: Failure) -> Failure {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut fds = [PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)];
+    while poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|n| n > 0) {
+        match socket.await_report() {
+            Ok(Report::Failed(failure)) => return in_init(failure),
+            Ok(Report::Terminal(_) | Report::Ready) => continue,
+            Ok(Report::Closed) | Err(_) => break,
+        }
+    }
+    ours
+}
+
+fn in_init(failure: Failure) -> Failure {
+    prefixed("error during container init: ", failure)
+}
+
+pub(crate) fn prefixed(prefix: &str, failure: Failure) -> Failure {
+    Failure { text: format!("{prefix}{}", failure.text), ..failure }
+}
+
+/// Follows the child until it lacks only the go.
+pub(crate) fn await_ready(socket: &Socket, terminal: &mut Option<OwnedFd>) -> Result<(), Failure> {
+    loop {
+        match socket.await_report()? {
+            Report::Terminal(master) => *terminal = Some(master),
+            Report::Ready => return Ok(()),
+            Report::Failed(failure) => return Err(in_init(failure)),
+            Report::Closed => return Err(died()),
+        }
+    }
+}
+
+/// Gives the go and follows the child until it has executed its command.
+pub(crate) fn go(socket: &Socket) -> Result<(), Failure> {
+    socket.order(&Order::Go)?;
+    match socket.await_report()? {
+        Report::Closed => Ok(()),
+        Report::Failed(failure) => Err(in_init(failure)),
+        Report::Terminal(_) | Report::Ready => Err(died()),
+    }
+}
+
+fn died() -> Failure {
+    Failure {
+        stage: "start".into(),
+        kind: FailureKind::System,
+        errno: 0,
+        text: "the container's process ended before its command was executed".into(),
+    }
+}
+
+impl Created {
+    /// Its process, as the caller's pid namespace numbers it.
+    pub fn pid(&self) -> i32 {
+        self.attempt.pid
+    }
+
+    /// Its cgroup.
+    pub fn cgroup(&self) -> Option<&Cgroup> {
+        self.attempt.cgroup.as_ref()
+    }
+
+    /// Lets it execute its command, and returns when it has.
+    ///
+    /// # Errors
+    /// As [`create`]; nothing is left behind.
+    pub fn start(mut self) -> Result<Running, Failure> {
+        go(&self.socket).map_err(|failure| prefixed(CREATE_FAILED, failure))?;
+        let gone = || prefixed(CREATE_FAILED, died());
+        let cgroup = self.attempt.cgroup.take().ok_or_else(gone)?;
+        let pidfd = self.attempt.pidfd.take().ok_or_else(gone)?;
+        Ok(Running {
+            pid: self.attempt.pid,
+            pidfd,
+            terminal: self.attempt.terminal.take(),
+            cgroup,
+            namespaces: self.namespaces,
+            id: std::mem::take(&mut self.keyring_id),
+        })
+    }
+}

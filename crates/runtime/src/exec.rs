@@ -1,0 +1,138 @@
+//! One more process in a running container: one clone3, whose child joins the namespaces of the first process.
+
+use crate::create::{self, Running, Stdio, prefixed};
+use crate::identity::{self, Place, Ready};
+use crate::plan::Work;
+use crate::privileges;
+use crate::sync::{self, Order, Socket};
+use crate::{Failure, terminal};
+use oci::runtime::{Process, Seccomp};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::thread::CpuSet;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use sys::clone::{Cloned, flags as ns};
+use sys::rootfs;
+
+/// What clients search for in front of every failure of an exec.
+const EXEC_FAILED: &str = "OCI runtime exec failed: exec failed: unable to start container process: ";
+
+/// A process that was added to a container; not yet waited for.
+#[derive(Debug)]
+pub struct Executed {
+    /// As the caller's pid namespace numbers it.
+    pub pid: i32,
+    /// The same.
+    pub pidfd: OwnedFd,
+    /// The master of its pty, if it has a terminal.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// Runs `process` in the container and returns when it has executed its command.
+///
+/// # Errors
+/// As [`crate::create`]; nothing is left behind. The calling process must have one thread.
+pub fn exec(target: &Running, process: &Process, seccomp: Option<&Seccomp>, stdio: Stdio) -> Result<Executed, Failure> {
+    run(target, process, seccomp, stdio).map_err(|failure| prefixed(EXEC_FAILED, failure))
+}
+
+/// Ends its process unless it was given away.
+struct Attempt(Option<OwnedFd>);
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(pidfd) = &self.0 {
+            create::end(pidfd.as_fd());
+        }
+    }
+}
+
+fn run(target: &Running, process: &Process, seccomp: Option<&Seccomp>, stdio: Stdio) -> Result<Executed, Failure> {
+    let work = Work::new(&target.id, process, seccomp)?;
+    let (before, after) = affinity(process)?;
+    let (socket, theirs) = sync::pair()?;
+    // A CPU set for the time before the cgroup needs such a time.
+    let born_in = if before.is_none() { target.cgroup.v2_fd() } else { None };
+    let joins_pid = target.namespaces & ns::NEWPID != 0;
+    let of = joins_pid.then(|| target.pidfd.as_fd());
+    let (pid, pidfd) = match create::clone_into(0, ns::NEWPID, of, born_in)? {
+        Cloned::Child => {
+            drop(socket);
+            child(target, &work, &theirs, stdio)
+        }
+        Cloned::Parent { pid, pidfd } => (pid, pidfd),
+    };
+    drop(theirs);
+    let mut attempt = Attempt(Some(pidfd));
+    let serve = || -> Result<(), Failure> {
+        set_affinity(pid, before)?;
+        if born_in.is_none() {
+            target.cgroup.join(pid)?;
+        }
+        set_affinity(pid, after)?;
+        create::adjust_score(pid, work.oom_score_adj)?;
+        socket.order(&Order::Joined(Vec::new()))
+    };
+    serve().map_err(|failure| create::childs_own(&socket, failure)).map_err(unwrapped)?;
+    let mut terminal = None;
+    create::await_ready(&socket, &mut terminal).map_err(unwrapped)?;
+    create::go(&socket).map_err(unwrapped)?;
+    match attempt.0.take() {
+        Some(pidfd) => Ok(Executed { pid, pidfd, terminal }),
+        None => Err(Failure::system("start", "exec", Errno::IO)),
+    }
+}
+
+/// Docker's sentence for an exec has no "container init" in it.
+fn unwrapped(failure: Failure) -> Failure {
+    let text = failure.text.strip_prefix("error during container init: ").unwrap_or(&failure.text).into();
+    Failure { text, ..failure }
+}
+
+fn affinity(process: &Process) -> Result<(Option<CpuSet>, Option<CpuSet>), Failure> {
+    let Some(affinity) = &process.exec_cpu_affinity else { return Ok((None, None)) };
+    let set = |text: &str| -> Result<Option<CpuSet>, Failure> {
+        let mut set = CpuSet::new();
+        let numbers = privileges::list(text, "execCPUAffinity", CpuSet::MAX_CPU)?;
+        numbers.iter().for_each(|number| set.set(*number));
+        Ok((!numbers.is_empty()).then_some(set))
+    };
+    Ok((set(&affinity.initial)?, set(&affinity.r#final)?))
+}
+
+fn set_affinity(pid: i32, set: Option<CpuSet>) -> Result<(), Failure> {
+    let Some(set) = set else { return Ok(()) };
+    rustix::thread::sched_setaffinity(rustix::process::Pid::from_raw(pid), &set)
+        .map_err(|e| Failure::system("execCPUAffinity", "sched_setaffinity", e))
+}
+
+fn child(target: &Running, work: &Work, socket: &Socket, stdio: Stdio) -> ! {
+    identity::live(socket, || {
+        let ready = prepare(target.pidfd.as_fd(), target.namespaces, work, socket, stdio)?;
+        Err(identity::execute(ready, work, socket))
+    })
+}
+
+fn prepare(target: BorrowedFd, namespaces: u64, work: &Work, socket: &Socket, stdio: Stdio) -> Result<Ready, Failure> {
+    identity::seclude()?;
+    // All at once, so that the kernel checks the rights for each before it changes any; the root and the working directory
+    // become the container's. The pid namespace this process was born in.
+    let join = namespaces & !ns::NEWPID;
+    sys::setns(target, join).map_err(|e| Failure::system("namespaces", "join the container's namespaces", e))?;
+    let in_userns = namespaces & ns::NEWUSER != 0;
+    if in_userns {
+        identity::become_root()?;
+    }
+    let root =
+        rootfs::open_root("/".as_ref()).map_err(|e| Failure::system("rootfs", "open the container's root", e))?;
+    let root = root.as_fd();
+    let terminal = work.terminal.map(|size| terminal::open(root, size, socket)).transpose()?;
+    let cwd = rootfs::resolve(root, work.cwd.as_bytes(), OFlags::PATH | OFlags::DIRECTORY)
+        .map_err(|e| identity::chdir_failed(&work.cwd, e))?;
+    // Not a step further until the limits hold for it.
+    match socket.await_order()? {
+        Order::Joined(_) => {}
+        _ => return Err(Failure::system("start", "wait for the cgroup", Errno::PROTO)),
+    }
+    identity::take_on(work, Place { root, cwd, terminal, in_userns }, stdio, None)
+}

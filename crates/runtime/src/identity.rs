@@ -1,0 +1,283 @@
+//! The last part of a process's life before execve, the same for a container's first process and for an exec: it is in its
+//! namespaces and in its root already, and now becomes who it is to be.
+
+use crate::plan::Work;
+use crate::privileges::SYS_ADMIN;
+use crate::sync::{Order, Report, Socket};
+use crate::{Failure, Stdio, command, dev, mount};
+use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, makedev};
+use rustix::io::Errno;
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use sys::caps::{self, Sets};
+use sys::process::Command;
+use sys::rootfs;
+
+/// The largest `/etc/passwd` that is read for a home directory.
+const MAX_PASSWD: usize = 1 << 20;
+
+/// Where the process is.
+pub(crate) struct Place<'a> {
+    /// Its root.
+    pub root: BorrowedFd<'a>,
+    /// Its working directory, not yet entered.
+    pub cwd: OwnedFd,
+    /// Its terminal.
+    pub terminal: Option<OwnedFd>,
+    /// It is root only in a user namespace.
+    pub in_userns: bool,
+}
+
+/// A process that lacks nothing but execve.
+pub(crate) struct Ready {
+    command: Command,
+    program: Program,
+    /// The capability sets once the filter is in place, where they are others than now.
+    after_filter: Option<Sets>,
+}
+
+/// What is executed.
+pub(crate) enum Program {
+    Path(CString),
+    /// The in-container init, whose argument the command is.
+    Init(OwnedFd),
+}
+
+/// Runs a child's `life`, which comes back only by failing, and ends the process. Nothing gets past here: the frames
+/// above are a copy of the parent's, and no business of the child.
+pub(crate) fn live(socket: &Socket, life: impl FnOnce() -> Result<Infallible, Failure>) -> ! {
+    let failure = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(life)) {
+        Ok(Ok(never)) => match never {},
+        Ok(Err(failure)) => failure,
+        Err(_) => Failure::system("start", "the container's process panicked", Errno::PROTO),
+    };
+    // If the parent cannot be told any more it has gone, and nobody is left to tell.
+    let _ = socket.report(&Report::Failed(failure));
+    sys::process::exit_now(1)
+}
+
+/// The very first thing in a child: whoever shares a namespace with it must not look into it, it must not outlive its
+/// parent, and signals are as a fresh process expects them.
+pub(crate) fn seclude() -> Result<(), Failure> {
+    let failed = |what: &'static str| move |e| Failure::system("start", what, e);
+    caps::set_dumpable(false).map_err(failed("prctl(PR_SET_DUMPABLE)"))?;
+    caps::set_pdeathsig(libc::SIGKILL).map_err(failed("prctl(PR_SET_PDEATHSIG)"))?;
+    sys::signal::default_all();
+    sys::signal::set_mask(sys::signal::Set::default()).map_err(failed("sigprocmask"))?;
+    Ok(())
+}
+
+/// Root of the user namespace that was just entered or made.
+pub(crate) fn become_root() -> Result<(), Failure> {
+    let failed = |what: &'static str| move |e| Failure::system("user namespace", what, e);
+    set_ids(0, 0).map_err(failed("become root in the user namespace"))?;
+    rustix::thread::set_thread_groups(&[]).map_err(failed("setgroups"))
+}
+
+fn set_ids(uid: u32, gid: u32) -> Result<(), Errno> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)
+}
+
+/// Becomes what `work` says, up to the point where only the filter and execve are left.
+pub(crate) fn take_on(work: &Work, place: Place, stdio: Stdio, init: Option<OwnedFd>) -> Result<Ready, Failure> {
+    let failed = |what: &'static str| move |e| Failure::system("process", what, e);
+    // A session of its own, so that signals from the supervisor's terminal do not reach it; and then its terminal.
+    rustix::process::setsid().map_err(failed("setsid"))?;
+    streams(work, &place, stdio)?;
+    // Keys of the caller must not be reachable. A kernel without keyrings, or one whose quota is used up, has none to give.
+    match sys::process::join_session_keyring(&work.keyring) {
+        Ok(()) | Err(Errno::NOSYS | Errno::DQUOT | Errno::PERM) => {}
+        Err(e) => return Err(failed("create session keyring")(e)),
+    }
+    let mut env = work.env.clone();
+    if !env.iter().any(|variable| variable.to_bytes().starts_with(b"HOME=")) {
+        env.push(command::home(&read_passwd(place.root), work.uid));
+    }
+    if let Some((file, label)) = &work.label {
+        write_label(file, label)?;
+    }
+    if let Some(attr) = &work.scheduler {
+        sys::sched::sched_setattr(attr).map_err(failed("set scheduler"))?;
+    }
+    if let Some((class, level)) = work.io_priority {
+        sys::sched::ioprio_set(class, level).map_err(failed("set io priority"))?;
+    }
+    for (resource, limit) in &work.rlimits {
+        rustix::process::setrlimit(*resource, limit.clone())
+            .map_err(|e| Failure::system("rlimits", &format!("error setting rlimit {resource:?}"), e))?;
+    }
+    // As root first: a directory that only root can enter is fine. As the user otherwise, where root's rights end (NFS).
+    let entered = rustix::process::fchdir(&place.cwd);
+    let after_filter = change_user(work)?;
+    match entered {
+        Err(Errno::ACCESS | Errno::PERM) => rustix::process::fchdir(&place.cwd),
+        other => other,
+    }
+    .map_err(|e| chdir_failed(&work.cwd, e))?;
+    // A directory outside the root has no path from there: the descriptor of one must have come from somewhere else.
+    let cwd = rustix::process::getcwd(Vec::new()).map_err(|e| chdir_failed(&work.cwd, e))?;
+    if !cwd.to_bytes().starts_with(b"/") {
+        let text = format!("current working directory {:?} is outside of container mount namespace root", work.cwd);
+        return Err(Failure::invalid("cwd", text));
+    }
+    let path = command::find(&work.args[0], &env)?;
+    let (program, args) = match init {
+        None => (Program::Path(path), work.args.clone()),
+        Some(init) => {
+            let before = [c"dhow-init", c"init", c"--"].map(CString::from);
+            (Program::Init(init), before.into_iter().chain(work.args.iter().cloned()).collect())
+        }
+    };
+    // Changing the user has reset it.
+    caps::set_pdeathsig(libc::SIGKILL).map_err(failed("prctl(PR_SET_PDEATHSIG)"))?;
+    sys::process::cloexec_from(3).map_err(failed("close_range"))?;
+    Ok(Ready { command: Command::new(args, env), program, after_filter })
+}
+
+/// The failure of entering the working directory, in runc's words.
+pub(crate) fn chdir_failed(cwd: &str, e: Errno) -> Failure {
+    Failure::system("cwd", &format!("chdir to cwd ({cwd:?}) set in config.json failed"), e)
+}
+
+/// Descriptors 0, 1 and 2: the terminal, or what the caller gave, or the null device; owned by the user so that it can
+/// open them again by `/dev/stdout`.
+fn streams(work: &Work, place: &Place, stdio: Stdio) -> Result<(), Failure> {
+    let failed = |what: &'static str| move |e| Failure::system("stdio", what, e);
+    // None of the new ones may itself lie in 0 to 2 while those are replaced one after the other.
+    let above = |fd: BorrowedFd| rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(failed("dup"));
+    let given = match &place.terminal {
+        Some(terminal) => {
+            rustix::process::ioctl_tiocsctty(terminal).map_err(failed("TIOCSCTTY"))?;
+            [above(terminal.as_fd())?, above(terminal.as_fd())?, above(terminal.as_fd())?]
+        }
+        None => {
+            let one = |fd: Option<OwnedFd>| match fd {
+                Some(fd) => above(fd.as_fd()),
+                None => dev::open_null(place.root).and_then(|null| above(null.as_fd())),
+            };
+            [one(stdio.stdin)?, one(stdio.stdout)?, one(stdio.stderr)?]
+        }
+    };
+    let [stdin, stdout, stderr] = &given;
+    rustix::stdio::dup2_stdin(stdin).map_err(failed("dup2"))?;
+    rustix::stdio::dup2_stdout(stdout).map_err(failed("dup2"))?;
+    rustix::stdio::dup2_stderr(stderr).map_err(failed("dup2"))?;
+    if work.uid == 0 && !place.in_userns {
+        return Ok(());
+    }
+    for stream in &given {
+        let stat = rustix::fs::fstat(stream).map_err(failed("stat"))?;
+        let null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == makedev(1, 3);
+        if null || stat.st_uid == work.uid {
+            continue;
+        }
+        match rustix::fs::fchown(stream, Some(Uid::from_raw(work.uid)), None) {
+            // Not mapped, not ours, on a read-only file system, or of a kind without an owner.
+            Ok(()) | Err(Errno::INVAL | Errno::PERM | Errno::ROFS | Errno::NOSYS) => {}
+            Err(e) => return Err(failed("change the owner of a standard stream")(e)),
+        }
+    }
+    Ok(())
+}
+
+/// The container's `/etc/passwd`, or nothing when it is not a file of a bearable size.
+fn read_passwd(root: BorrowedFd) -> Vec<u8> {
+    let read = || -> Option<Vec<u8>> {
+        let file = rootfs::resolve(root, b"etc/passwd", OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).ok()?;
+        let stat = rustix::fs::fstat(&file).ok()?;
+        let size = usize::try_from(stat.st_size).ok().filter(|size| *size <= MAX_PASSWD)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return None;
+        }
+        let mut bytes = vec![0; size];
+        let n = rustix::io::read(&file, &mut bytes[..]).ok()?;
+        bytes.truncate(n);
+        Some(bytes)
+    };
+    read().unwrap_or_default()
+}
+
+/// Writes an LSM's label for the coming execve, through a procfs of our own, and reads it back.
+fn write_label(file: &str, label: &str) -> Result<(), Failure> {
+    let failed = |e| Failure::system("label", &format!("set label {label:?}"), e);
+    let proc = mount::new_filesystem("proc", "proc", &[], 0).map_err(|(e, _)| failed(e))?;
+    // `self` and `thread-self` are links; the number is not.
+    let path = format!("{}/attr/{file}", rustix::process::getpid().as_raw_nonzero());
+    let attr = rootfs::resolve_plain(proc.as_fd(), path.as_bytes(), OFlags::RDWR).map_err(failed)?;
+    rustix::io::write(&attr, label.as_bytes()).map_err(failed)?;
+    let mut back = vec![0; label.len() + 64];
+    let n = rustix::io::pread(&attr, &mut back[..], 0).map_err(failed)?;
+    let wanted = label.strip_prefix("exec ").unwrap_or(label);
+    if back[..n].starts_with(wanted.as_bytes()) { Ok(()) } else { Err(failed(Errno::PERM)) }
+}
+
+/// Groups, user and capabilities. The result is the sets for after the filter, when one needs `CAP_SYS_ADMIN` to be
+/// installed.
+fn change_user(work: &Work) -> Result<Option<Sets>, Failure> {
+    let failed = |what: &'static str| move |e| Failure::system("user", what, e);
+    let capability = |what: &'static str| move |e| Failure::system("capabilities", what, e);
+    let have = caps::capget().map_err(capability("capget"))?.permitted;
+    for number in 0..64 {
+        if work.capabilities.bounding & 1 << number == 0 {
+            match caps::bounding_drop(number) {
+                Ok(()) => {}
+                // The first one that this kernel does not have.
+                Err(Errno::INVAL) => break,
+                Err(e) => return Err(capability("drop from the bounding set")(e)),
+            }
+        }
+    }
+    // Else the way from root to another user would take every capability.
+    caps::keep(true).map_err(capability("prctl(PR_SET_KEEPCAPS)"))?;
+    let groups: Vec<Gid> = work.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+    rustix::thread::set_thread_groups(&groups).map_err(failed("setgroups"))?;
+    set_ids(work.uid, work.gid).map_err(failed("setuid"))?;
+    rustix::process::umask(Mode::from_raw_mode(work.umask));
+    caps::keep(false).map_err(capability("prctl(PR_SET_KEEPCAPS)"))?;
+
+    // What this process does not have it cannot give.
+    let c = &work.capabilities;
+    let sets = Sets { effective: c.effective & have, permitted: c.permitted & have, inheritable: c.inheritable & have };
+    // Without no_new_privs the kernel takes a filter from CAP_SYS_ADMIN only; and everything that the filter might forbid
+    // should be done before it is there.
+    let admin = if work.seccomp.is_some() && !work.no_new_privileges { SYS_ADMIN & have } else { 0 };
+    let now = Sets { effective: sets.effective | admin, permitted: sets.permitted | admin, ..sets };
+    caps::capset(now).map_err(capability("capset"))?;
+    let ambient = c.ambient & sets.permitted & sets.inheritable;
+    for number in (0..64).filter(|number| ambient & 1 << number != 0) {
+        caps::ambient_raise(number).map_err(capability("raise an ambient capability"))?;
+    }
+    if work.no_new_privileges {
+        caps::no_new_privs().map_err(failed("prctl(PR_SET_NO_NEW_PRIVS)"))?;
+    }
+    Ok((now != sets).then_some(sets))
+}
+
+/// Reports, waits for the go, and executes; comes back only with a failure.
+pub(crate) fn execute(ready: Ready, work: &Work, socket: &Socket) -> Failure {
+    if let Err(failure) = socket.report(&Report::Ready) {
+        return failure;
+    }
+    match socket.await_order() {
+        Ok(Order::Go) => {}
+        Ok(_) => return Failure::system("start", "wait for the go", Errno::PROTO),
+        Err(failure) => return failure,
+    }
+    if let Some(filter) = &work.seccomp
+        && let Err(e) = sys::seccomp::install(&filter.program, filter.flags)
+    {
+        return Failure::system("seccomp", "install the seccomp filter", e);
+    }
+    if let Some(sets) = ready.after_filter
+        && let Err(e) = caps::capset(sets)
+    {
+        return Failure::system("capabilities", "capset", e);
+    }
+    match &ready.program {
+        Program::Path(path) => command::failed(path, ready.command.execve(path)),
+        Program::Init(file) => command::failed(c"dhow-init", ready.command.execveat(file.as_fd())),
+    }
+}

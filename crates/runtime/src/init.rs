@@ -1,0 +1,232 @@
+//! The life of a container's first process, from clone3 to execve, in the order in which the kernel wants it.
+
+use crate::identity::{self, Place, Ready};
+use crate::mount::{self, shows_cgroup};
+use crate::plan::{Plan, is};
+use crate::sync::{Order, Socket};
+use crate::{Failure, Stdio, cgroups, dev, hide, root, terminal};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use sys::clone::flags as ns;
+use sys::mount::{MountAttr, attr};
+use sys::rootfs;
+
+/// Runs in the child and never returns.
+pub(crate) fn run(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<OwnedFd>) -> ! {
+    identity::live(socket, || {
+        let ready = prepare(plan, socket, stdio, init)?;
+        Err(identity::execute(ready, &plan.process, socket))
+    })
+}
+
+fn prepare(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<OwnedFd>) -> Result<Ready, Failure> {
+    identity::seclude()?;
+    enter_namespaces(plan, socket)?;
+    // Modes of what is made below are exact.
+    rustix::process::umask(Mode::empty());
+    // Before anything is mounted: nothing of it may reach the host.
+    root::seclude(plan)?;
+    // From the host's tree, which the root file system is about to cover. The clones keep their peers, so a bind can be
+    // shared although everything else is about to be private.
+    let mut sources = mount::open_sources(&plan.mounts)?;
+    let init = init.map(read_only).transpose()?;
+    root::make_private(plan)?;
+    let root = root::mount(plan)?;
+    let root = root.as_fd();
+
+    // Mounts in their order; but what shows the cgroup, and what lies below that, waits until the parent has made it.
+    let mut made = Made::default();
+    let mut late = Vec::new();
+    if !plan.mounts.iter().any(|(mount, _)| is(&mount.destination, "dev")) {
+        let (mount, options) = mount::default_dev();
+        made.dev = Some(mount_dev(root, plan, &mount, &options)?);
+    }
+    for n in 0..plan.mounts.len() {
+        let below = |m: &usize| plan.mounts[n].0.destination.starts_with(&plan.mounts[*m].0.destination);
+        if shows_cgroup(&plan.mounts[n].0) || late.iter().any(below) {
+            late.push(n);
+        } else {
+            mount_one(root, plan, n, sources[n].take(), &mut made)?;
+        }
+    }
+    let views = match socket.await_order()? {
+        Order::Joined(views) => views,
+        _ => return Err(Failure::system("start", "wait for the cgroup", Errno::PROTO)),
+    };
+    // Its root is the cgroup that this process is in now.
+    if plan.namespaces.new_cgroup {
+        sys::unshare(ns::NEWCGROUP).map_err(|e| Failure::system("namespaces", "unshare the cgroup namespace", e))?;
+    }
+    for n in late {
+        let (mount, options) = &plan.mounts[n];
+        if shows_cgroup(mount) {
+            cgroups::mount(root, mount, options, &views)?;
+        } else {
+            mount_one(root, plan, n, sources[n].take(), &mut made)?;
+        }
+    }
+    drop(sources);
+    if plan.namespaces.has_user() && !plan.dev_is_bound {
+        dev::bind_hosts(root, plan)?;
+    }
+    dev::elsewhere(root, plan)?;
+
+    // The terminal is of the container's devpts, so after the mounts; /dev/console, before /dev can be read-only.
+    let terminal = plan.process.terminal.map(|size| terminal::open(root, size, socket)).transpose()?;
+    if let Some(slave) = &terminal {
+        terminal::console(root, slave.as_fd())?;
+    }
+    // Made like a mount point, before the root can be read-only. The descriptor is what will be entered.
+    let cwd = rootfs::create_dir_all(root, plan.process.cwd.as_bytes(), 0o755)
+        .map_err(|e| Failure::system("cwd", &format!("mkdir {}", plan.process.cwd), e))?;
+    // Through procfs as it is before it is made read-only and masked.
+    write_sysctl(plan, made.proc.as_ref().map(AsFd::as_fd))?;
+    names(plan)?;
+    hide::readonly(root, &plan.readonly)?;
+    hide::mask(root, made.dev.as_ref().map(AsFd::as_fd), &plan.masked)?;
+    if plan.root_readonly {
+        let change = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
+        sys::mount_setattr(root, c"", false, &change)
+            .map_err(|e| Failure::system("mount rootfs", "make the root file system read-only", e))?;
+    }
+    root::enter(root, plan.root_propagation)?;
+
+    if let Some(personality) = plan.personality {
+        sys::process::personality(personality).map_err(|e| Failure::system("personality", "personality", e))?;
+    }
+    if let Some((mode, nodes)) = &plan.memory_policy {
+        sys::sched::set_mempolicy(*mode, nodes).map_err(|e| Failure::system("memoryPolicy", "set_mempolicy", e))?;
+    }
+    let place = Place { root, cwd, terminal, in_userns: plan.namespaces.has_user() };
+    identity::take_on(&plan.process, place, stdio, init)
+}
+
+/// What was mounted and is needed again.
+#[derive(Default)]
+struct Made {
+    dev: Option<OwnedFd>,
+    proc: Option<OwnedFd>,
+}
+
+fn enter_namespaces(plan: &Plan, socket: &Socket) -> Result<(), Failure> {
+    let namespaces = &plan.namespaces;
+    if namespaces.maps.is_some() {
+        // Until the parent has written the maps this process is nobody.
+        match socket.await_order()? {
+            Order::Mapped => identity::become_root()?,
+            _ => return Err(Failure::system("user namespace", "wait for the maps", Errno::PROTO)),
+        }
+    }
+    for (kind, fd) in &namespaces.join {
+        sys::setns(fd.as_fd(), *kind).map_err(|e| Failure::system("namespaces", "join a namespace", e))?;
+        if *kind == ns::NEWUSER {
+            identity::become_root()?;
+        }
+    }
+    if let Some(clocks) = &namespaces.clocks {
+        let failed = |what: &'static str| move |e| Failure::system("namespaces", what, e);
+        sys::unshare(ns::NEWTIME).map_err(failed("unshare the time namespace"))?;
+        let write = OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::open("/proc/self/timens_offsets", write, Mode::empty())
+            .map_err(failed("open timens_offsets"))?;
+        rustix::io::write(&file, clocks.as_bytes()).map_err(failed("write timeOffsets"))?;
+        // unshare(2) moves only later children; this process follows them.
+        let read = OFlags::RDONLY | OFlags::CLOEXEC;
+        let there = rustix::fs::open("/proc/self/ns/time_for_children", read, Mode::empty())
+            .map_err(failed("open the time namespace"))?;
+        sys::setns(there.as_fd(), ns::NEWTIME).map_err(failed("join the time namespace"))?;
+    }
+    Ok(())
+}
+
+/// A read-only view of the in-container init: through `/proc/1/exe` nobody can write to the host's file.
+fn read_only(file: OwnedFd) -> Result<OwnedFd, Failure> {
+    let clone = || -> Result<OwnedFd, Errno> {
+        let tree = mount::clone_tree(file.as_fd(), b"", false)?;
+        let set = attr::RDONLY | attr::NOSUID | attr::NODEV;
+        sys::mount_setattr(tree.as_fd(), c"", false, &MountAttr { set, ..MountAttr::default() })?;
+        Ok(tree)
+    };
+    clone().map_err(|e| Failure::system("init", "clone the init program", e))
+}
+
+fn mount_one(root: BorrowedFd, plan: &Plan, n: usize, source: Option<OwnedFd>, made: &mut Made) -> Result<(), Failure> {
+    let (mount, options) = &plan.mounts[n];
+    if let Some(source) = source {
+        return mount::bind(root, mount, options, source.as_fd());
+    }
+    if mount.kind == "tmpfs" && is(&mount.destination, "dev") {
+        made.dev = Some(mount_dev(root, plan, mount, options)?);
+        return Ok(());
+    }
+    match mount::filesystem(root, mount, options) {
+        Ok(fd) => {
+            if mount.kind == "proc" && is(&mount.destination, "proc") && options.set & attr::RDONLY == 0 {
+                made.proc = Some(fd);
+            }
+            Ok(())
+        }
+        // A user namespace may mount sysfs only together with a network namespace of its own; the host's is then shown.
+        Err(failure)
+            if mount.kind == "sysfs" && plan.namespaces.has_user() && failure.errno == Errno::PERM.raw_os_error() =>
+        {
+            let tree =
+                mount::clone_tree(rustix::fs::CWD, b"/sys", true).map_err(|e| mount::failed(mount, "bind", e))?;
+            mount::bind(root, mount, options, tree.as_fd())
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// `/dev` is filled while nobody can see it, and then attached.
+fn mount_dev(
+    root: BorrowedFd,
+    plan: &Plan,
+    mount: &oci::runtime::Mount,
+    options: &crate::options::Options,
+) -> Result<OwnedFd, Failure> {
+    let writable = crate::options::Options { set: options.set & !attr::RDONLY, ..options.clone() };
+    let made = mount::detached(mount, &writable, None)?;
+    dev::populate(made.as_fd(), plan)?;
+    let target =
+        mount::directory(root, &mount.destination).map_err(|e| mount::failed(mount, "/dev is not a directory", e))?;
+    mount::attach(made.as_fd(), target.as_fd()).map_err(|e| mount::failed(mount, "move_mount", e))?;
+    Ok(made)
+}
+
+/// Kernel parameters, through the procfs that was just mounted, or another that nobody can have touched.
+fn write_sysctl(plan: &Plan, proc: Option<BorrowedFd>) -> Result<(), Failure> {
+    if plan.sysctl.is_empty() {
+        return Ok(());
+    }
+    let own;
+    let proc = match proc {
+        Some(proc) => proc,
+        None => {
+            own = mount::new_filesystem("proc", "proc", &[], 0)
+                .map_err(|(e, what)| Failure::system("sysctl", &format!("mount a procfs: {what}"), e))?;
+            own.as_fd()
+        }
+    };
+    for (path, value) in &plan.sysctl {
+        let write = || -> Result<(), Errno> {
+            let file = rootfs::resolve_plain(proc, format!("sys/{path}").as_bytes(), OFlags::WRONLY)?;
+            rustix::io::write(&file, value.as_bytes()).map(|_| ())
+        };
+        write().map_err(|e| Failure::system("sysctl", &format!("write sysctl {path} = {value:?}"), e))?;
+    }
+    Ok(())
+}
+
+fn names(plan: &Plan) -> Result<(), Failure> {
+    if !plan.hostname.is_empty() {
+        rustix::system::sethostname(plan.hostname.as_bytes())
+            .map_err(|e| Failure::system("hostname", "sethostname", e))?;
+    }
+    if !plan.domainname.is_empty() {
+        rustix::system::setdomainname(plan.domainname.as_bytes())
+            .map_err(|e| Failure::system("domainname", "setdomainname", e))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! Mounting inside the root file system: a new or cloned mount is made detached, gets its attributes, and is then moved
+//! onto a descriptor that was resolved in the root. No path of the container is ever given to the kernel twice.
+
+use crate::options::{self, Options};
+use crate::plan::is;
+use crate::{Failure, copy};
+use oci::runtime::Mount;
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use sys::mount::{MountAttr, attr};
+use sys::rootfs;
+
+const PROC_MAGIC: u64 = 0x9fa0;
+
+/// The files of procfs over which lxcfs and the like may put their own.
+const OVER_PROC: [&str; 9] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+    "/proc/sys/kernel/ns_last_pid",
+];
+
+/// The failure of the mount at `destination`.
+pub(crate) fn failed(mount: &Mount, what: &str, errno: Errno) -> Failure {
+    let source = if mount.source.is_empty() { &mount.kind } else { &mount.source };
+    let what = format!("error mounting {source:?} to rootfs at {:?}: {what}", mount.destination);
+    let mut failure = Failure::system(&format!("mount {}", mount.destination), &what, errno);
+    if errno == Errno::NOTDIR {
+        failure.text.push_str(
+            ": Are you trying to mount a directory onto a file (or vice-versa)? \
+             Check if the specified host path exists and is the expected type",
+        );
+    }
+    failure
+}
+
+/// A copy of the mount at `path`, attached nowhere; with `recursive` of all mounts below it too.
+pub(crate) fn clone_tree(dir: BorrowedFd, path: &[u8], recursive: bool) -> Result<OwnedFd, Errno> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags.set(OpenTreeFlags::AT_EMPTY_PATH, path.is_empty());
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    open_tree(dir, path, flags)
+}
+
+/// Puts a detached mount onto what `target` is.
+pub(crate) fn attach(mount: BorrowedFd, target: BorrowedFd) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount, "", target, "", flags)
+}
+
+/// A new file system, attached nowhere.
+pub(crate) fn new_filesystem(
+    kind: &str,
+    source: &str,
+    data: &[(String, Option<String>)],
+    attributes: u64,
+) -> Result<OwnedFd, (Errno, String)> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map_err(|e| (e, format!("file system {kind:?}")))?;
+    configure(context.as_fd(), source, data).map_err(|(e, what)| (e, explain(context.as_fd(), what)))?;
+    finish(context, attributes)
+}
+
+/// Makes the superblock and a mount of it.
+pub(crate) fn finish(context: OwnedFd, attributes: u64) -> Result<OwnedFd, (Errno, String)> {
+    fsconfig_create(&context).map_err(|e| (e, explain(context.as_fd(), "create".into())))?;
+    let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(|e| (e, "fsmount".into()))
+}
+
+fn configure(context: BorrowedFd, source: &str, data: &[(String, Option<String>)]) -> Result<(), (Errno, String)> {
+    if !source.is_empty() {
+        fsconfig_set_string(context, "source", source).map_err(|e| (e, "source".into()))?;
+    }
+    for (key, value) in data {
+        match value {
+            Some(value) => fsconfig_set_string(context, key.as_str(), value.as_str()),
+            None => fsconfig_set_flag(context, key.as_str()),
+        }
+        .map_err(|e| (e, format!("option {key:?}")))?;
+    }
+    Ok(())
+}
+
+/// Adds to `what` the sentence that the kernel left in the context, if it did.
+pub(crate) fn explain(context: BorrowedFd, what: String) -> String {
+    let mut message = [0u8; 256];
+    match rustix::io::read(context, &mut message) {
+        Ok(n) if n > 2 => format!("{what} ({})", String::from_utf8_lossy(&message[2..n]).trim_end()),
+        _ => what,
+    }
+}
+
+/// Changes a mount as `options` says: what is recursive first, then what is the mount's own.
+pub(crate) fn change(mount: BorrowedFd, options: &Options) -> Result<(), Errno> {
+    let propagation = |recursive: bool| {
+        options.propagation.iter().rev().find(|(_, all)| *all == recursive).map_or(0, |(kind, _)| *kind)
+    };
+    for (recursive, set, clear) in [(true, options.set_all, options.clear_all), (false, options.set, options.clear)] {
+        let change = MountAttr { set, clear, propagation: propagation(recursive), userns: None };
+        if change != MountAttr::default() {
+            sys::mount_setattr(mount, c"", recursive, &change)?;
+        }
+    }
+    Ok(())
+}
+
+/// The host's side of every bind, opened before the root file system covers the host's.
+pub(crate) fn open_sources(mounts: &[(Mount, Options)]) -> Result<Vec<Option<OwnedFd>>, Failure> {
+    let open = |(mount, options): &(Mount, Options)| match options.bind {
+        None => Ok(None),
+        Some(recursive) => match clone_tree(CWD, mount.source.as_bytes(), recursive) {
+            Ok(tree) => Ok(Some(tree)),
+            Err(e) => Err(failed(mount, &format!("bind source {:?}", mount.source), e)),
+        },
+    };
+    mounts.iter().map(open).collect()
+}
+
+/// Attaches the clone of a bind's source, making the mount point: a directory for a directory, else a file.
+pub(crate) fn bind(root: BorrowedFd, mount: &Mount, options: &Options, tree: BorrowedFd) -> Result<(), Failure> {
+    let failed = |what: &'static str| move |e| failed(mount, what, e);
+    let (kind, _) = rootfs::kind(tree).map_err(failed("stat"))?;
+    let target = if kind == FileType::Directory {
+        directory(root, &mount.destination)
+    } else {
+        rootfs::create_file(root, mount.destination.as_bytes(), 0o644)
+    };
+    let target = target.map_err(failed("create mountpoint"))?;
+    not_procfs(mount, target.as_fd())?;
+    change(tree, options).map_err(failed("mount_setattr"))?;
+    attach(tree, target.as_fd()).map_err(failed("move_mount"))
+}
+
+/// Mounts a new file system and returns it.
+pub(crate) fn filesystem(root: BorrowedFd, mount: &Mount, options: &Options) -> Result<OwnedFd, Failure> {
+    let target = directory(root, &mount.destination).map_err(|e| failed(mount, "create mountpoint", e))?;
+    if mount.kind != "proc" || !is(&mount.destination, "proc") {
+        not_procfs(mount, target.as_fd())?;
+    }
+    let made = detached(mount, options, Some(target.as_fd()))?;
+    if options.copy_up {
+        // Writable until the copy is there; finished by `change` below.
+        let from =
+            rustix::fs::openat(&target, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let to = rustix::fs::openat(&made, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let (from, to) =
+            (from.map_err(|e| failed(mount, "tmpcopyup", e))?, to.map_err(|e| failed(mount, "tmpcopyup", e))?);
+        copy::tree(from.as_fd(), to.as_fd())
+            .map_err(|(name, e)| failed(mount, &format!("tmpcopyup of {name:?}"), e))?;
+        let attributes = MountAttr { set: options.set, ..MountAttr::default() };
+        sys::mount_setattr(made.as_fd(), c"", false, &attributes).map_err(|e| failed(mount, "mount_setattr", e))?;
+    }
+    attach(made.as_fd(), target.as_fd()).map_err(|e| failed(mount, "move_mount", e))?;
+    Ok(made)
+}
+
+/// The new file system of `mount`, attached nowhere. A tmpfs without a mode takes that of the directory it will cover.
+pub(crate) fn detached(mount: &Mount, options: &Options, covers: Option<BorrowedFd>) -> Result<OwnedFd, Failure> {
+    let mut data = options.data.clone();
+    if mount.kind == "tmpfs" && !data.iter().any(|(key, _)| key == "mode") {
+        if let Some(stat) = covers.and_then(|target| rustix::fs::fstat(target).ok()) {
+            data.push(("mode".into(), Some(format!("{:o}", stat.st_mode & 0o7777))));
+        }
+    }
+    let kernels = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "overlay"];
+    if options.set & attr::RDONLY != 0 && !kernels.contains(&mount.kind.as_str()) {
+        // Of a file system on a disk: not even its journal may be written.
+        data.push(("ro".into(), None));
+    }
+    let attributes = if options.copy_up { options.set & !attr::RDONLY } else { options.set };
+    let made =
+        new_filesystem(&mount.kind, &mount.source, &data, attributes).map_err(|(e, what)| failed(mount, &what, e))?;
+    // A new mount is private, and has nothing set that could be cleared.
+    let private = |(kind, _): &(u64, bool)| *kind == attr::PROPAGATION_PRIVATE;
+    if options.set_all | options.clear_all != 0 || !options.propagation.iter().all(private) {
+        let rest = Options { set: 0, clear: 0, ..options.clone() };
+        change(made.as_fd(), &rest).map_err(|e| failed(mount, "mount_setattr", e))?;
+    }
+    Ok(made)
+}
+
+/// Opens the directory of a mount point, making it if need be. `/proc`, `/sys` and `/dev` must be directories and not
+/// links to some: programs trust what is mounted there.
+pub(crate) fn directory(root: BorrowedFd, destination: &str) -> Result<OwnedFd, Errno> {
+    let Some(name) = ["proc", "sys", "dev"].into_iter().find(|name| is(destination, name)) else {
+        return rootfs::create_dir_all(root, destination.as_bytes(), 0o755);
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(root, name, flags, Mode::empty()) {
+        Err(Errno::NOENT) => {
+            rustix::fs::mkdirat(root, name, Mode::from_raw_mode(0o755))?;
+            rustix::fs::openat(root, name, flags, Mode::empty())
+        }
+        other => other,
+    }
+}
+
+/// Refuses to cover parts of procfs, where this runtime and the container's programs read and write.
+fn not_procfs(mount: &Mount, target: BorrowedFd) -> Result<(), Failure> {
+    let on_procfs = rustix::fs::fstatfs(target).is_ok_and(|fs| fs.f_type as u64 == PROC_MAGIC);
+    if on_procfs && !OVER_PROC.contains(&mount.destination.as_str()) {
+        let text = format!("{:?} cannot be mounted because it is inside /proc", mount.destination);
+        return Err(Failure::invalid(&format!("mount {}", mount.destination), text));
+    }
+    Ok(())
+}
+
+/// Whether `mount` shows the container's cgroup.
+pub(crate) fn shows_cgroup(mount: &Mount) -> bool {
+    mount.kind == "cgroup" || mount.kind == "cgroup2"
+}
+
+/// The options of the tmpfs that `/dev` gets when the configuration mounts none.
+pub(crate) fn default_dev() -> (Mount, Options) {
+    let words = ["nosuid", "strictatime", "mode=755", "size=65536k"];
+    let options: Vec<String> = words.iter().map(|o| (*o).to_string()).collect();
+    let parsed = options::parse("/dev", "tmpfs", &options).unwrap_or_default();
+    let mount =
+        Mount { destination: "/dev".into(), kind: "tmpfs".into(), source: "tmpfs".into(), options, ..Mount::default() };
+    (mount, parsed)
+}

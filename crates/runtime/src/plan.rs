@@ -1,0 +1,447 @@
+//! A configuration, read and checked: everything that can be refused is refused here, before there is a process, and what
+//! the child then does needs no further thought.
+
+use crate::options::{self, Options};
+use crate::privileges::{self, Capabilities};
+use crate::seccomp::Filter;
+use crate::sysctl::{self, Own};
+use crate::{Create, Failure};
+use oci::runtime::{self as spec, Linux, Mount, Process, Spec};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Resource, Rlimit};
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use sys::clone::flags as ns;
+
+/// What one container is made of.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub namespaces: Namespaces,
+    /// Mounted as `/`; a bind of `root.path` when the caller gave no mount.
+    pub root: Mount,
+    pub root_options: Options,
+    /// What relative paths of `root` start from.
+    pub base: OwnedFd,
+    pub root_readonly: bool,
+    pub root_propagation: Option<(u64, bool)>,
+    pub mounts: Vec<(Mount, Options)>,
+    pub devices: Vec<Device>,
+    /// A bind covers /dev: it is somebody else's, and nothing is made in it.
+    pub dev_is_bound: bool,
+    pub masked: Vec<String>,
+    pub readonly: Vec<String>,
+    pub sysctl: Vec<(String, String)>,
+    pub hostname: String,
+    pub domainname: String,
+    pub personality: Option<u32>,
+    pub memory_policy: Option<(u32, Vec<u64>)>,
+    pub process: Work,
+}
+
+/// Namespaces to make and to join.
+#[derive(Debug, Default)]
+pub(crate) struct Namespaces {
+    /// Made by clone3.
+    pub new: u64,
+    /// Made by the child, once it is in its cgroup: its root is where the process is at that moment.
+    pub new_cgroup: bool,
+    /// Made by the child when clocks are shifted; `clock seconds nanoseconds` lines.
+    pub clocks: Option<String>,
+    /// Joined by the child, in this order.
+    pub join: Vec<(u64, OwnedFd)>,
+    /// Joined by the parent for its next child.
+    pub join_pid: Option<OwnedFd>,
+    /// Of a new user namespace: the lines of uid_map and gid_map.
+    pub maps: Option<(String, String)>,
+}
+
+impl Namespaces {
+    /// Every kind that is not the host's.
+    pub fn own(&self) -> u64 {
+        let joined = self.join.iter().fold(0, |all, (kind, _)| all | kind);
+        let pid = if self.join_pid.is_some() { ns::NEWPID } else { 0 };
+        let cgroup = if self.new_cgroup { ns::NEWCGROUP } else { 0 };
+        let time = if self.clocks.is_some() { ns::NEWTIME } else { 0 };
+        self.new | joined | pid | cgroup | time
+    }
+
+    /// The process has only the rights of a user namespace.
+    pub fn has_user(&self) -> bool {
+        self.own() & ns::NEWUSER != 0
+    }
+}
+
+/// A device node to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Device {
+    pub path: String,
+    pub kind: rustix::fs::FileType,
+    pub number: u64,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// What a process is to become: the same for the first one and for an exec.
+#[derive(Debug)]
+pub(crate) struct Work {
+    /// A terminal of this many lines and columns.
+    pub terminal: Option<(u16, u16)>,
+    pub args: Vec<CString>,
+    pub env: Vec<CString>,
+    pub cwd: String,
+    pub uid: u32,
+    pub gid: u32,
+    pub groups: Vec<u32>,
+    pub umask: u32,
+    pub capabilities: Capabilities,
+    pub rlimits: Vec<(Resource, Rlimit)>,
+    pub no_new_privileges: bool,
+    /// The file below `/proc/self/attr` and what to write there.
+    pub label: Option<(&'static str, String)>,
+    pub oom_score_adj: Option<i32>,
+    pub scheduler: Option<sys::sched::SchedAttr>,
+    pub io_priority: Option<(u16, u16)>,
+    pub seccomp: Option<Filter>,
+    pub keyring: CString,
+}
+
+impl Work {
+    pub fn new(id: &str, process: &Process, seccomp: Option<&spec::Seccomp>) -> Result<Work, Failure> {
+        let invalid = |text: String| Failure::invalid("process", text);
+        if process.args.is_empty() {
+            return Err(invalid("args must not be empty".into()));
+        }
+        if !process.cwd.starts_with('/') {
+            return Err(invalid(format!("Cwd must be an absolute path: {:?}", process.cwd)));
+        }
+        for variable in &process.env {
+            if variable.find('=').is_none_or(|at| at == 0) {
+                return Err(invalid(format!("invalid environment variable {variable:?}")));
+            }
+        }
+        let strings = |list: &[String], what: &str| {
+            let one =
+                |s: &String| CString::new(s.as_str()).map_err(|_| invalid(format!("{what} {s:?} contains a NUL")));
+            list.iter().map(one).collect::<Result<Vec<_>, _>>()
+        };
+        let seccomp = seccomp.map(crate::seccomp::compile).transpose()?;
+        if seccomp.as_ref().is_some_and(|filter| filter.notifies) {
+            return Err(Failure::invalid("seccomp", "seccomp action SCMP_ACT_NOTIFY is not supported".into()));
+        }
+        let size = process.console_size.as_ref().map_or((0, 0), |size| (size.height, size.width));
+        Ok(Work {
+            terminal: process.terminal.then_some(size),
+            args: strings(&process.args, "argument")?,
+            env: strings(&process.env, "environment variable")?,
+            cwd: process.cwd.clone(),
+            uid: process.user.uid,
+            gid: process.user.gid,
+            groups: process.user.additional_gids.clone(),
+            umask: process.user.umask.unwrap_or(0o022),
+            capabilities: privileges::capabilities(process.capabilities.as_ref())?,
+            rlimits: process.rlimits.iter().map(privileges::rlimit).collect::<Result<_, _>>()?,
+            no_new_privileges: process.no_new_privileges,
+            label: label(process)?,
+            oom_score_adj: process.oom_score_adj,
+            scheduler: process.scheduler.as_ref().map(privileges::scheduler).transpose()?,
+            io_priority: process.io_priority.as_ref().map(privileges::io_priority).transpose()?,
+            seccomp,
+            keyring: CString::new(format!("_ses.{id}"))
+                .map_err(|_| invalid(format!("the ID {id:?} contains a NUL")))?,
+        })
+    }
+}
+
+/// What to write to `/proc/self/attr`; a label that nothing on this host would enforce is an error.
+fn label(process: &Process) -> Result<Option<(&'static str, String)>, Failure> {
+    let named = |label: &Option<String>| label.clone().filter(|l| !l.is_empty());
+    if let Some(profile) = named(&process.apparmor_profile) {
+        let enabled = std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|y| y.starts_with(b"Y"));
+        if enabled {
+            return Ok(Some(("apparmor/exec", format!("exec {profile}"))));
+        }
+        if profile != "unconfined" {
+            return Err(Failure::invalid(
+                "apparmor",
+                format!("apparmorProfile {profile:?}: this host has no AppArmor"),
+            ));
+        }
+    }
+    match named(&process.selinux_label) {
+        Some(label) if selinux() => Ok(Some(("exec", label))),
+        Some(label) => Err(Failure::invalid("selinux", format!("selinuxLabel {label:?}: this host has no SELinux"))),
+        None => Ok(None),
+    }
+}
+
+fn selinux() -> bool {
+    Path::new("/sys/fs/selinux/enforce").exists()
+}
+
+impl Plan {
+    pub fn new(create: &Create) -> Result<Plan, Failure> {
+        let spec = create.spec;
+        let none = Linux::default();
+        let linux = spec.linux.as_ref().unwrap_or(&none);
+        refuse(spec, linux)?;
+        let process = spec.process.as_ref().ok_or_else(|| Failure::invalid("process", "process is missing".into()))?;
+        let namespaces = namespaces(linux, create.netns)?;
+        if !spec.hostname.is_empty() && namespaces.own() & ns::NEWUTS == 0 {
+            return Err(Failure::invalid("hostname", "unable to set hostname without a private UTS namespace".into()));
+        }
+        if !spec.domainname.is_empty() && namespaces.own() & ns::NEWUTS == 0 {
+            return Err(Failure::invalid(
+                "domainname",
+                "unable to set domainname without a private UTS namespace".into(),
+            ));
+        }
+        let (root, root_readonly) = root(create)?;
+        let base = if create.rootfs_base.as_os_str().is_empty() { Path::new("/") } else { create.rootfs_base };
+        let base_fd = sys::rootfs::open_root(base)
+            .map_err(|e| Failure::system("rootfs", &format!("open {}", base.display()), e))?;
+        let mut mounts = mounts(spec)?;
+        let mut root_options = options::parse("/", &root.kind, &root.options)?;
+        let propagation = match linux.rootfs_propagation.as_str() {
+            "" => None,
+            name => Some(
+                options::propagation(name)
+                    .ok_or_else(|| Failure::invalid("rootfs", format!("rootfsPropagation={name} is not supported")))?,
+            ),
+        };
+        if !linux.mount_label.is_empty() {
+            if !selinux() {
+                let text = format!("mountLabel {:?}: this host has no SELinux", linux.mount_label);
+                return Err(Failure::invalid("selinux", text));
+            }
+            let all = std::iter::once((&root, &mut root_options)).chain(mounts.iter_mut().map(|(m, o)| (&*m, o)));
+            for (_, options) in all.filter(|(m, _)| ["tmpfs", "devpts", "overlay"].contains(&m.kind.as_str())) {
+                options.data.push(("context".into(), Some(linux.mount_label.clone())));
+            }
+        }
+        let sysctl = if linux.sysctl.is_empty() { Vec::new() } else { sysctl::parse(&linux.sysctl, own(&namespaces))? };
+        Ok(Plan {
+            root_options,
+            root,
+            base: base_fd,
+            root_readonly,
+            root_propagation: propagation,
+            dev_is_bound: mounts.iter().any(|(m, o)| o.bind.is_some() && is(&m.destination, "dev")),
+            mounts,
+            devices: linux.devices.iter().map(device).collect::<Result<_, _>>()?,
+            masked: linux.masked_paths.clone(),
+            readonly: linux.readonly_paths.clone(),
+            sysctl,
+            hostname: spec.hostname.clone(),
+            domainname: spec.domainname.clone(),
+            personality: linux.personality.as_ref().map(privileges::personality).transpose()?,
+            memory_policy: linux.memory_policy.as_ref().map(privileges::memory_policy).transpose()?,
+            process: Work::new(create.id, process, linux.seccomp.as_ref())?,
+            namespaces,
+        })
+    }
+}
+
+/// Fields that this runtime has nothing for.
+fn refuse(spec: &Spec, linux: &Linux) -> Result<(), Failure> {
+    let refused = |field: &str| Err(Failure::invalid("config", format!("{field} is not supported")));
+    if let Some(h) = &spec.hooks {
+        let lists =
+            [&h.prestart, &h.create_runtime, &h.create_container, &h.start_container, &h.poststart, &h.poststop];
+        if lists.iter().any(|list| !list.is_empty()) {
+            return refused("hooks");
+        }
+    }
+    if linux.intel_rdt.is_some() {
+        return refused("linux.intelRdt");
+    }
+    if !linux.net_devices.is_empty() {
+        return refused("linux.netDevices");
+    }
+    if spec.process.as_ref().is_some_and(|p| p.exec_cpu_affinity.is_some()) {
+        return refused("process.execCPUAffinity of a container's first process");
+    }
+    Ok(())
+}
+
+fn root(create: &Create) -> Result<(Mount, bool), Failure> {
+    let root = create.spec.root.as_ref();
+    let readonly = root.is_some_and(|root| root.readonly);
+    if let Some(mount) = create.rootfs {
+        return Ok((mount.clone(), readonly));
+    }
+    let path = root.map(|root| root.path.as_path()).filter(|path| !path.as_os_str().is_empty());
+    let source =
+        path.and_then(Path::to_str).ok_or_else(|| Failure::invalid("rootfs", "root.path is missing".into()))?;
+    let bind = Mount { kind: "bind".into(), source: source.into(), options: vec!["rbind".into()], ..Mount::default() };
+    Ok((bind, readonly))
+}
+
+/// Whether `destination` is plainly `/<name>`.
+pub(crate) fn is(destination: &str, name: &str) -> bool {
+    let mut names = destination.split('/').filter(|part| !part.is_empty() && *part != ".");
+    names.next() == Some(name) && names.next().is_none()
+}
+
+fn mounts(spec: &Spec) -> Result<Vec<(Mount, Options)>, Failure> {
+    let one = |mount: &Mount| {
+        if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
+            let text = format!("idmapped mounts are not supported: {:?}", mount.destination);
+            return Err(Failure::invalid("mounts", text));
+        }
+        let options = options::parse(&mount.destination, &mount.kind, &mount.options)?;
+        if mount.kind.is_empty() && options.bind.is_none() {
+            return Err(Failure::invalid("mounts", format!("the mount at {:?} has no type", mount.destination)));
+        }
+        Ok((mount.clone(), options))
+    };
+    spec.mounts.iter().map(one).collect()
+}
+
+fn namespaces(linux: &Linux, netns: Option<BorrowedFd>) -> Result<Namespaces, Failure> {
+    let invalid = |text: String| Failure::invalid("namespaces", text);
+    let system = |path: &str, e| Failure::system("namespaces", &format!("open namespace {path}"), e);
+    let (mut found, mut seen) = (Namespaces::default(), 0u64);
+    for namespace in &linux.namespaces {
+        let kind = match namespace.kind.as_str() {
+            "pid" => ns::NEWPID,
+            "network" => ns::NEWNET,
+            "mount" => ns::NEWNS,
+            "ipc" => ns::NEWIPC,
+            "uts" => ns::NEWUTS,
+            "user" => ns::NEWUSER,
+            "cgroup" => ns::NEWCGROUP,
+            "time" => ns::NEWTIME,
+            other => return Err(invalid(format!("unknown namespace {other:?}"))),
+        };
+        if seen & kind != 0 {
+            return Err(invalid(format!("duplicated namespace {:?}", namespace.kind)));
+        }
+        seen |= kind;
+        if kind == ns::NEWNET && netns.is_some() {
+            continue;
+        }
+        if namespace.path.is_empty() {
+            match kind {
+                ns::NEWCGROUP => found.new_cgroup = true,
+                // Its clocks can be set only before the first process is in it: the child makes it by itself.
+                ns::NEWTIME if !linux.time_offsets.is_empty() => found.clocks = Some(clocks(linux)?),
+                _ => found.new |= kind,
+            }
+            continue;
+        }
+        let fd = rustix::fs::open(namespace.path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|e| system(&namespace.path, e))?;
+        if kind == ns::NEWPID { found.join_pid = Some(fd) } else { found.join.push((kind, fd)) }
+    }
+    if let Some(fd) = netns {
+        found.join.push((
+            ns::NEWNET,
+            fd.try_clone_to_owned()
+                .map_err(|e| Failure::system("namespaces", "duplicate the network namespace", errno(&e)))?,
+        ));
+    }
+    if !linux.time_offsets.is_empty() && found.clocks.is_none() {
+        return Err(invalid("timeOffsets need a new time namespace".into()));
+    }
+    if found.own() & ns::NEWNS == 0 {
+        return Err(invalid("a mount namespace is needed".into()));
+    }
+    user(linux, &mut found)?;
+    // The user namespace first: it gives the right to join the others.
+    found.join.sort_by_key(|(kind, _)| (*kind != ns::NEWUSER, *kind == ns::NEWNS));
+    Ok(found)
+}
+
+fn user(linux: &Linux, found: &mut Namespaces) -> Result<(), Failure> {
+    let invalid = |text: &str| Err(Failure::invalid("namespaces", text.into()));
+    let mapped = !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty();
+    if found.new & ns::NEWUSER != 0 {
+        if linux.uid_mappings.is_empty() || linux.gid_mappings.is_empty() {
+            return invalid("a new user namespace needs uidMappings and gidMappings");
+        }
+        let lines = |maps: &[spec::IdMapping]| {
+            maps.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size)).collect::<String>()
+        };
+        found.maps = Some((lines(&linux.uid_mappings), lines(&linux.gid_mappings)));
+    } else if found.join.iter().any(|(kind, _)| *kind == ns::NEWUSER) {
+        // clone3 would make the others before the child could join, and they would belong to the host's user namespace.
+        if found.new != 0 || found.clocks.is_some() {
+            return invalid("joining a user namespace together with making other namespaces is not supported");
+        }
+    } else if mapped {
+        return invalid("uidMappings and gidMappings need a user namespace");
+    }
+    Ok(())
+}
+
+fn clocks(linux: &Linux) -> Result<String, Failure> {
+    let mut lines = String::new();
+    for (clock, offset) in &linux.time_offsets {
+        if clock != "monotonic" && clock != "boottime" {
+            return Err(Failure::invalid("namespaces", format!("timeOffsets of an unknown clock {clock:?}")));
+        }
+        lines.push_str(&format!("{clock} {} {}\n", offset.secs, offset.nanosecs));
+    }
+    Ok(lines)
+}
+
+/// Which namespaces really are others than the host's: a path may name the host's own.
+fn own(namespaces: &Namespaces) -> Own {
+    let of = |kind: u64, name: &str| {
+        let joined = namespaces.join.iter().find(|(k, _)| *k == kind);
+        match joined.map(|(_, fd)| rustix::fs::fstat(fd.as_fd())) {
+            None => namespaces.new & kind != 0,
+            Some(Ok(there)) => rustix::fs::stat(format!("/proc/self/ns/{name}"))
+                .is_ok_and(|here| (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino)),
+            Some(Err(_)) => false,
+        }
+    };
+    Own {
+        ipc: of(ns::NEWIPC, "ipc"),
+        network: of(ns::NEWNET, "net"),
+        uts: of(ns::NEWUTS, "uts"),
+        user: of(ns::NEWUSER, "user"),
+    }
+}
+
+fn device(device: &spec::Device) -> Result<Device, Failure> {
+    let invalid = |what: &str| Failure::invalid("devices", format!("device {:?} has {what}", device.path));
+    let kind = match device.kind.as_str() {
+        "c" | "u" => rustix::fs::FileType::CharacterDevice,
+        "b" => rustix::fs::FileType::BlockDevice,
+        "p" => rustix::fs::FileType::Fifo,
+        _ => return Err(invalid("an unknown type")),
+    };
+    if !device.path.starts_with('/') {
+        return Err(invalid("a path that is not absolute"));
+    }
+    let number = |n: i64| u32::try_from(n).map_err(|_| invalid("a number that cannot be"));
+    let number = match kind {
+        rustix::fs::FileType::Fifo => 0,
+        _ => rustix::fs::makedev(number(device.major)?, number(device.minor)?),
+    };
+    Ok(Device {
+        path: device.path.clone(),
+        kind,
+        number,
+        mode: device.file_mode.unwrap_or(0o666) & 0o7777,
+        uid: device.uid.unwrap_or(0),
+        gid: device.gid.unwrap_or(0),
+    })
+}
+
+/// The kernel's error inside one of std.
+pub(crate) fn errno(e: &std::io::Error) -> rustix::io::Errno {
+    rustix::io::Errno::from_io_error(e).unwrap_or(rustix::io::Errno::IO)
+}
+
+/// The configuration's cgroup: `cgroupsPath`, or `/dhow/<id>`.
+pub(crate) fn cgroup_path(spec: &Spec, id: &str) -> String {
+    match spec.linux.as_ref().map(|l| l.cgroups_path.as_str()) {
+        None | Some("") => format!("/dhow/{id}"),
+        Some(path) if path.starts_with('/') => path.into(),
+        Some(path) => PathBuf::from("/").join(path).to_string_lossy().into_owned(),
+    }
+}

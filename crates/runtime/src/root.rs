@@ -1,0 +1,169 @@
+//! The root file system: mounted on top of the host's `/` in the container's own mount namespace, and made `/` at the end.
+
+use crate::mount::{clone_tree, explain, finish};
+use crate::options::Options;
+use crate::plan::Plan;
+use crate::{Failure, mount};
+use oci::runtime::Mount;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsOpenFlags, MountFlags, MoveMountFlags, UnmountFlags, fsconfig_set_flag, fsconfig_set_string, fsopen, move_mount,
+};
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use sys::mount::{MountAttr, attr};
+
+/// The longest string that fsconfig(2) takes, its end included.
+const FSCONFIG_MAX: usize = 256;
+
+/// What `mount` at `/` failed with.
+fn failed(what: &str, errno: Errno) -> Failure {
+    Failure::system("mount rootfs", &format!("error mounting the root file system: {what}"), errno)
+}
+
+/// Keeps what happens in this namespace from reaching the host's, as `rootfsPropagation` says or as a slave.
+pub(crate) fn seclude(plan: &Plan) -> Result<(), Failure> {
+    let (propagation, recursive) = plan.root_propagation.unwrap_or((attr::PROPAGATION_SLAVE, true));
+    propagate(propagation, recursive)
+}
+
+/// Before the first mount is attached: whatever is still shared would carry it to the host.
+pub(crate) fn make_private(plan: &Plan) -> Result<(), Failure> {
+    match plan.root_propagation {
+        Some((attr::PROPAGATION_SHARED | attr::PROPAGATION_UNBINDABLE, _)) | Some((_, false)) => {
+            propagate(attr::PROPAGATION_PRIVATE, true)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn propagate(propagation: u64, recursive: bool) -> Result<(), Failure> {
+    let change = MountAttr { propagation, ..MountAttr::default() };
+    sys::mount_setattr(CWD, c"/", recursive, &change)
+        .map_err(|e| Failure::system("mount rootfs", "set the propagation of the host's mounts", e))
+}
+
+/// Mounts the root file system over `/` (this process keeps seeing the host's until [`enter`]) and returns it.
+pub(crate) fn mount(plan: &Plan) -> Result<OwnedFd, Failure> {
+    rustix::process::fchdir(&plan.base).map_err(|e| failed("chdir", e))?;
+    let root = match (&plan.root_options.bind, plan.root.kind.as_str()) {
+        (Some(recursive), _) => {
+            let tree =
+                clone_tree(CWD, plan.root.source.as_bytes(), *recursive).map_err(|e| failed(&plan.root.source, e))?;
+            let private = Options { propagation: vec![(attr::PROPAGATION_PRIVATE, true)], ..Options::default() };
+            mount::change(tree.as_fd(), &private).map_err(|e| failed("mount_setattr", e))?;
+            mount::change(tree.as_fd(), &plan.root_options).map_err(|e| failed("mount_setattr", e))?;
+            tree
+        }
+        (None, "overlay") => match overlay(&plan.root, &plan.root_options)? {
+            Some(root) => root,
+            None => return old_overlay(&plan.root, &plan.root_options),
+        },
+        _ => mount::detached(&plan.root, &plan.root_options, None)?,
+    };
+    move_mount(&root, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).map_err(|e| failed("move_mount", e))?;
+    Ok(root)
+}
+
+/// An overlay by fsopen(2). Linux 6.7 takes the lower directories one by one (`lowerdir+`); before, they are one string
+/// of at most 255 bytes, and `None` means that it is longer.
+fn overlay(mount: &Mount, options: &Options) -> Result<Option<OwnedFd>, Failure> {
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(|e| failed("overlay", e))?;
+    let wrong = |key: &str, e| failed(&explain(context.as_fd(), format!("overlay option {key:?}")), e);
+    let source = if mount.source.is_empty() { "overlay" } else { &mount.source };
+    fsconfig_set_string(&context, "source", source).map_err(|e| wrong("source", e))?;
+    for (key, value) in &options.data {
+        let Some(value) = value else {
+            fsconfig_set_flag(&context, key.as_str()).map_err(|e| wrong(key, e))?;
+            continue;
+        };
+        if key != "lowerdir" {
+            fsconfig_set_string(&context, key.as_str(), value.as_str()).map_err(|e| wrong(key, e))?;
+        } else if !lower_one_by_one(context.as_fd(), value).map_err(|e| wrong(key, e))? {
+            if value.len() >= FSCONFIG_MAX {
+                return Ok(None);
+            }
+            fsconfig_set_string(&context, "lowerdir", value.as_str()).map_err(|e| wrong(key, e))?;
+        }
+    }
+    finish(context, options.set).map(Some).map_err(|(e, what)| failed(&format!("overlay {what}"), e))
+}
+
+/// Gives the directories of `lowerdir` by `lowerdir+`; false when the kernel does not know that.
+fn lower_one_by_one(context: BorrowedFd, lowerdir: &str) -> Result<bool, Errno> {
+    let Some(directories) = split_lower(lowerdir) else { return Ok(false) };
+    for (n, directory) in directories.iter().enumerate() {
+        match fsconfig_set_string(context, "lowerdir+", directory.as_str()) {
+            Err(Errno::INVAL) if n == 0 => return Ok(false),
+            other => other?,
+        }
+    }
+    Ok(true)
+}
+
+/// The directories between unescaped colons, unescaped; `None` when there are data-only layers (`::`), which
+/// `lowerdir+` cannot name.
+fn split_lower(lowerdir: &str) -> Option<Vec<String>> {
+    let mut directories = vec![String::new()];
+    let mut chars = lowerdir.chars();
+    while let Some(c) = chars.next() {
+        let last = directories.last_mut()?;
+        match c {
+            '\\' => last.push(chars.next()?),
+            ':' if last.is_empty() => return None,
+            ':' => directories.push(String::new()),
+            other => last.push(other),
+        }
+    }
+    directories.last().is_some_and(|last| !last.is_empty()).then_some(directories)
+}
+
+/// An overlay of many layers on a kernel without `lowerdir+`: mount(2), whose options may fill a page. Its target is the
+/// host's `/`, not a path of the container.
+fn old_overlay(mount: &Mount, options: &Options) -> Result<OwnedFd, Failure> {
+    let one = |(key, value): &(String, Option<String>)| match value {
+        Some(value) => format!("{key}={value}"),
+        None => key.clone(),
+    };
+    let data = options.data.iter().map(one).collect::<Vec<_>>().join(",");
+    let data = CString::new(data).map_err(|_| failed("overlay options", Errno::INVAL))?;
+    let source = if mount.source.is_empty() { "overlay" } else { mount.source.as_str() };
+    rustix::mount::mount(source, "/", "overlay", MountFlags::empty(), Some(data.as_c_str()))
+        .map_err(|e| failed("overlay", e))?;
+    // `..` of the root is the root, with what is mounted on it.
+    let root = rustix::fs::open("/..", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| failed("open", e))?;
+    mount::change(root.as_fd(), options).map_err(|e| failed("mount_setattr", e))?;
+    Ok(root)
+}
+
+/// Makes `root` this process's `/` and lets go of the host's.
+pub(crate) fn enter(root: BorrowedFd, propagation: Option<(u64, bool)>) -> Result<(), Failure> {
+    let wrong = |what: &'static str| move |e| Failure::system("pivot_root", what, e);
+    rustix::process::fchdir(root).map_err(wrong("chdir to the root file system"))?;
+    // Both are ".": the old root is stacked onto the new one, and unmounted from there.
+    rustix::process::pivot_root(".", ".").map_err(wrong("pivot_root"))?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(wrong("unmount the host's root"))?;
+    if let Some((propagation, recursive)) = propagation {
+        let change = MountAttr { propagation, ..MountAttr::default() };
+        sys::mount_setattr(root, c"", recursive, &change).map_err(wrong("set rootfsPropagation"))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lower_directories() {
+        let of = |text: &str| split_lower(text);
+        assert_eq!(of("l/A:l/B"), Some(vec!["l/A".into(), "l/B".into()]));
+        assert_eq!(of("a\\:b:c\\\\"), Some(vec!["a:b".into(), "c\\".into()]));
+        assert_eq!(of("a::d"), None);
+        assert_eq!(of("a:"), None);
+        assert_eq!(of(""), None);
+        assert_eq!(of("a\\"), None);
+    }
+}

@@ -1,0 +1,174 @@
+//! The one socket pair between parent and child. Each message is a packet: one letter, then JSON or nothing.
+//!
+//! ```text
+//!  parent                                  child
+//!    clone3 ──────────────────────────────▶
+//!    uid_map, gid_map                       waits, if it has a new user namespace
+//!    Mapped ──────────────────────────────▶
+//!    makes the cgroup, moves the child in   joins namespaces, mounts the root file system and all that
+//!    oom_score_adj                          does not show a cgroup
+//!    Joined(views) ───────────────────────▶ cgroup namespace, cgroup mounts; pivot_root; becomes its user
+//!    ◀──────────────────────────── Terminal  the pty's master, if there is one
+//!    ◀─────────────────────────────── Ready  nothing is left but seccomp and execve
+//!  create() has returned; start() is called
+//!    Go ──────────────────────────────────▶ execve closes the socket
+//!    ◀────────────────────────── end of file
+//! ```
+//!
+//! At any time instead: `Failed` and the child's end. A child whose parent has died reads the end of file and ends.
+
+use crate::cgroup::View;
+use crate::{Failure, FailureKind};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The longest packet; a failure's text is cut to fit.
+const MAX: usize = 64 << 10;
+
+/// What the parent tells.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    Mapped,
+    Joined(Vec<View>),
+    Go,
+}
+
+/// What the child tells.
+#[derive(Debug)]
+pub(crate) enum Report {
+    Terminal(OwnedFd),
+    Ready,
+    Failed(Failure),
+    /// The socket is closed: execve, or the child's end.
+    Closed,
+}
+
+/// One end.
+#[derive(Debug)]
+pub(crate) struct Socket(OwnedFd);
+
+/// Both ends: the parent's, the child's.
+pub(crate) fn pair() -> Result<(Socket, Socket), Failure> {
+    let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+    let (parent, child) = pair.map_err(|e| Failure::system("start", "socketpair", e))?;
+    Ok((Socket(parent), Socket(child)))
+}
+
+impl Socket {
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    fn send(&self, letter: u8, rest: &[u8]) -> Result<(), Errno> {
+        let mut packet = Vec::with_capacity(rest.len() + 1);
+        packet.push(letter);
+        packet.extend_from_slice(rest);
+        rustix::io::retry_on_intr(|| rustix::net::send(&self.0, &packet, SendFlags::NOSIGNAL)).map(|_| ())
+    }
+
+    /// Parent → child. That the child has gone is noticed by whoever reads next.
+    pub fn order(&self, order: &Order) -> Result<(), Failure> {
+        let sent = match order {
+            Order::Mapped => self.send(b'm', b""),
+            Order::Joined(views) => {
+                let views: Vec<_> = views.iter().map(|view| (&view.name, &view.path)).collect();
+                self.send(b'j', &serde_json::to_vec(&views).unwrap_or_default())
+            }
+            Order::Go => self.send(b'g', b""),
+        };
+        match sent {
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(e) => Err(Failure::system("start", "send to the container's process", e)),
+        }
+    }
+
+    /// The parent's next order; an error when the parent is gone.
+    pub fn await_order(&self) -> Result<Order, Failure> {
+        let lost = || Failure::system("start", "wait for the supervisor", Errno::PIPE);
+        let mut packet = vec![0; MAX];
+        let received = rustix::io::retry_on_intr(|| rustix::net::recv(&self.0, &mut packet[..], RecvFlags::empty()));
+        let length = received.map_err(|e| Failure::system("start", "wait for the supervisor", e))?.0;
+        match &packet[..length] {
+            b"m" => Ok(Order::Mapped),
+            b"g" => Ok(Order::Go),
+            [b'j', views @ ..] => {
+                let views: Vec<(String, std::path::PathBuf)> = serde_json::from_slice(views).map_err(|_| lost())?;
+                Ok(Order::Joined(views.into_iter().map(|(name, path)| View { name, path }).collect()))
+            }
+            _ => Err(lost()),
+        }
+    }
+
+    /// Child → parent.
+    pub fn report(&self, report: &Report) -> Result<(), Failure> {
+        let gone = |e| Failure::system("start", "report to the supervisor", e);
+        match report {
+            Report::Ready => self.send(b'r', b"").map_err(gone),
+            Report::Terminal(master) => {
+                sys::socket::send_with_fds(self.as_fd(), b"t", &[master.as_fd()]).map(|_| ()).map_err(gone)
+            }
+            Report::Failed(f) => {
+                let text: String = f.text.chars().take(MAX / 16).collect();
+                let parts = (&f.stage, f.kind as u8, f.errno, text);
+                self.send(b'f', &serde_json::to_vec(&parts).unwrap_or_default()).map_err(gone)
+            }
+            Report::Closed => Ok(()),
+        }
+    }
+
+    /// The child's next report.
+    pub fn await_report(&self) -> Result<Report, Failure> {
+        let mut packet = vec![0; MAX];
+        let (length, fds) = match sys::socket::recv_with_fds(self.as_fd(), &mut packet) {
+            Err(Errno::CONNRESET) => (0, Vec::new()),
+            other => other.map_err(|e| Failure::system("start", "wait for the container's process", e))?,
+        };
+        let mut fds = fds.into_iter();
+        match (&packet[..length], fds.next()) {
+            (b"", _) => Ok(Report::Closed),
+            (b"r", _) => Ok(Report::Ready),
+            (b"t", Some(master)) => Ok(Report::Terminal(master)),
+            ([b'f', failure @ ..], _) => Ok(Report::Failed(read_failure(failure))),
+            _ => Err(Failure::system("start", "the container's process reported nonsense", Errno::PROTO)),
+        }
+    }
+}
+
+fn read_failure(json: &[u8]) -> Failure {
+    let (stage, kind, errno, text): (String, u8, i32, String) =
+        serde_json::from_slice(json).unwrap_or_else(|_| ("start".into(), 3, 0, "an unreadable failure".into()));
+    let kinds = [FailureKind::CommandNotFound, FailureKind::NotExecutable, FailureKind::Invalid, FailureKind::System];
+    let kind = kinds.into_iter().find(|k| *k as u8 == kind).unwrap_or(FailureKind::System);
+    Failure { stage, kind, errno, text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_and_reports_arrive_whole() {
+        let (parent, child) = pair().unwrap();
+        let views = vec![View { name: "memory".into(), path: "/sys/fs/cgroup/memory/x".into() }];
+        parent.order(&Order::Joined(views.clone())).unwrap();
+        parent.order(&Order::Go).unwrap();
+        assert_eq!(child.await_order(), Ok(Order::Joined(views)));
+        assert_eq!(child.await_order(), Ok(Order::Go));
+        let failure = Failure { stage: "exec".into(), kind: FailureKind::NotExecutable, errno: 13, text: "é".into() };
+        child.report(&Report::Failed(failure.clone())).unwrap();
+        child.report(&Report::Ready).unwrap();
+        assert!(matches!(parent.await_report(), Ok(Report::Failed(f)) if f == failure));
+        assert!(matches!(parent.await_report(), Ok(Report::Ready)));
+        drop(child);
+        assert!(matches!(parent.await_report(), Ok(Report::Closed)));
+        assert_eq!(parent.order(&Order::Go), Ok(()));
+    }
+
+    #[test]
+    fn a_child_without_parent_notices() {
+        let (parent, child) = pair().unwrap();
+        drop(parent);
+        assert_eq!(child.await_order().unwrap_err().errno, Errno::PIPE.raw_os_error());
+    }
+}
