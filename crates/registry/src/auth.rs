@@ -104,7 +104,8 @@ impl Tokens {
             Error::Protocol(format!("registry names the token realm {shown:?}, which is not an http(s) URL"))
         })?;
         let same_host = url.origin.host == asker.origin.host;
-        if !url.origin.secure && !(asker.insecure && same_host) {
+        let decent = url.origin.secure || (asker.insecure && same_host);
+        if !decent {
             return Err(Error::Protocol(format!("token realm {shown:?} is not https: refusing to ask it")));
         }
         if url.origin.is_link_local() && !same_host {
