@@ -7,6 +7,7 @@ use crate::netlink::{Batch, Failure, Pool};
 use crate::subnet::{AddressPool, Subnet};
 use crate::{Error, Result};
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 /// The bridge as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Bridge {
     pub gateway: Ipv4Addr,
     /// The network.
     pub subnet: Subnet,
+    /// Ports are kept apart by the bridge itself, because the firewall does not see what passes between them.
+    pub isolate: bool,
 }
 
 /// What the host has, as far as choosing a network goes.
@@ -110,8 +113,6 @@ pub(crate) fn ensure(sockets: &Pool, config: &Config, ipv6: bool, in_use: bool) 
             (create(sockets, config, ipv6)?, None)
         }
     };
-    let bridge =
-        |cidr: Cidr| Bridge { name: link.name.clone(), index: link.index, gateway: cidr.address, subnet: cidr.subnet };
     let mut batch = Batch::new();
     let cidr = match (current, config.bip) {
         (Some(current), None) => current,
@@ -131,6 +132,12 @@ pub(crate) fn ensure(sockets: &Pool, config: &Config, ipv6: bool, in_use: bool) 
     if current != Some(cidr) {
         batch.add_address(link.index, cidr.subnet, cidr.address);
     }
+    // With br_netfilter the firewall sees neighbours, and only so does a published port work between two ports that must
+    // not talk: its frames count as bridged. Without it the bridge keeps the ports apart and published ports are routed.
+    let seen = Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables").exists();
+    if !config.icc && seen {
+        batch.filter_bridged(&link.name);
+    }
     if !link.up {
         batch.set_up(link.index);
     }
@@ -138,7 +145,13 @@ pub(crate) fn ensure(sockets: &Pool, config: &Config, ipv6: bool, in_use: bool) 
     if config.ip_forward {
         forward()?;
     }
-    Ok(bridge(cidr))
+    Ok(Bridge {
+        name: link.name,
+        index: link.index,
+        gateway: cidr.address,
+        subnet: cidr.subnet,
+        isolate: !config.icc && !seen,
+    })
 }
 
 fn create(sockets: &Pool, config: &Config, ipv6: bool) -> Result<Link> {

@@ -177,7 +177,9 @@ fn connect(inner: &Arc<Inner>, record: &Record, bridge: &Bridge) -> Result<Owned
         peer: INTERFACE,
         peer_mac: endpoint.mac,
         netns: namespace.fd.as_fd(),
-        isolated: !inner.config.icc,
+        isolated: bridge.isolate,
+        // With br_netfilter a container that calls its own published port is bridged back to where it came from.
+        hairpin: !endpoint.ports.is_empty(),
         ipv6: inner.ipv6,
     });
     if !is_derived(endpoint) {

@@ -266,7 +266,7 @@ mod tests {
         expected.extend_from_slice(&[0, 0, 0, 0, 1, 2, 0, 0]);
         expected.extend_from_slice(&[7, 0, 3, 0, b'l', b'o', 0, 0]);
         expected.extend_from_slice(&[12, 0, 18, 0x80, 8, 0, 1, 0, b'v', b'e', b't', b'h']);
-        expected[0..4].copy_from_slice(&(expected.len() as u32).to_ne_bytes());
+
         assert_eq!(batch.bytes(), Some(expected.as_slice()));
         assert_eq!(batch.doing(1), "x");
     }

@@ -31,7 +31,9 @@ const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const VETH_INFO_PEER: u16 = 1;
+const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
+const IFLA_BR_NF_CALL_IPTABLES: u16 = 36;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 
@@ -68,7 +70,7 @@ impl std::str::FromStr for Mac {
     fn from_str(text: &str) -> Result<Mac, String> {
         let invalid = || format!("address {text}: invalid MAC address");
         let parts: Vec<&str> = text.split([':', '-']).collect();
-        if parts.len() != 6 || parts.iter().any(|p| p.len() != 2) {
+        if parts.len() != 6 || parts.iter().any(|p| p.len() != 2 || !p.bytes().all(|b| b.is_ascii_hexdigit())) {
             return Err(invalid());
         }
         let mut mac = [0; 6];
@@ -124,6 +126,8 @@ pub struct Veth<'a> {
     pub netns: BorrowedFd<'a>,
     /// The port talks to the bridge itself only, not to other isolated ports.
     pub isolated: bool,
+    /// What comes by the port may leave by it again.
+    pub hairpin: bool,
     /// The kernel has IPv6: no link-local address for the host's end.
     pub ipv6: bool,
 }
@@ -148,12 +152,15 @@ impl Batch {
                 });
             });
         });
-        if veth.isolated {
-            self.message("isolate the bridge port", RTM_NEWLINK, 0, &link_header(0, 0, 0, 0), |a| {
+        if veth.isolated || veth.hairpin {
+            self.message("set the bridge port up", RTM_NEWLINK, 0, &link_header(0, 0, 0, 0), |a| {
                 a.text(IFLA_IFNAME, veth.name);
                 a.nest(IFLA_LINKINFO, |a| {
                     a.put(IFLA_INFO_SLAVE_KIND, b"bridge");
-                    a.nest(IFLA_INFO_SLAVE_DATA, |a| a.put(IFLA_BRPORT_ISOLATED, &[1]));
+                    a.nest(IFLA_INFO_SLAVE_DATA, |a| {
+                        a.put(IFLA_BRPORT_MODE, &[u8::from(veth.hairpin)]);
+                        a.put(IFLA_BRPORT_ISOLATED, &[u8::from(veth.isolated)]);
+                    });
                 });
             });
         }
@@ -175,6 +182,17 @@ impl Batch {
             a.put(IFLA_ADDRESS, &mac.0);
             a.u32(IFLA_MTU, mtu);
             a.nest(IFLA_LINKINFO, |a| a.put(IFLA_INFO_KIND, b"bridge"));
+        });
+    }
+
+    /// Frames that the bridge passes from port to port go through the firewall as packets do (`br_netfilter`).
+    pub fn filter_bridged(&mut self, name: &str) {
+        self.message("filter what the bridge forwards", RTM_NEWLINK, 0, &link_header(0, 0, 0, 0), |a| {
+            a.text(IFLA_IFNAME, name);
+            a.nest(IFLA_LINKINFO, |a| {
+                a.put(IFLA_INFO_KIND, b"bridge");
+                a.nest(IFLA_INFO_DATA, |a| a.put(IFLA_BR_NF_CALL_IPTABLES, &[1]));
+            });
         });
     }
 
