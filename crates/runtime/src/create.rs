@@ -3,13 +3,14 @@
 use crate::cgroup::Cgroup;
 use crate::plan::{self, Plan};
 use crate::sync::{self, Order, Report, Socket};
-use crate::{Failure, FailureKind, init};
+use crate::{Failure, FailureKind, init, mount};
 use oci::runtime::{Mount, Resources, Spec};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use sys::clone::{Cloned, flags as ns};
+use sys::mount::{MountAttr, attr};
 
 /// What clients search for in front of every failure of a container's start.
 const CREATE_FAILED: &str = "OCI runtime create failed: unable to start container process: ";
@@ -105,9 +106,7 @@ pub fn create(create: Create) -> Result<Created, Failure> {
 
 fn make(create: Create) -> Result<Created, Failure> {
     let plan = Plan::new(&create)?;
-    let duplicate = |fd: BorrowedFd| fd.try_clone_to_owned();
-    let init = create.init.map(duplicate).transpose();
-    let init = init.map_err(|e| Failure::system("init", "duplicate the init program", plan::errno(&e)))?;
+    let init = create.init.map(read_only).transpose()?;
     let none = Resources::default();
     let resources = create.spec.linux.as_ref().and_then(|l| l.resources.as_ref()).unwrap_or(&none);
     let cgroup_path = plan::cgroup_path(create.spec, create.id);
@@ -132,6 +131,17 @@ fn make(create: Create) -> Result<Created, Failure> {
     served.map_err(|failure| childs_own(&socket, failure))?;
     await_ready(&socket, &mut attempt.terminal)?;
     Ok(Created { attempt, socket, namespaces: plan.namespaces.own(), keyring_id: create.id.into() })
+}
+
+/// A read-only view of the in-container init: through `/proc/1/exe` nobody can write to the host's file.
+fn read_only(file: BorrowedFd) -> Result<OwnedFd, Failure> {
+    let clone = || -> Result<OwnedFd, Errno> {
+        let tree = mount::clone_tree(file, b"", false)?;
+        let set = attr::RDONLY | attr::NOSUID | attr::NODEV;
+        sys::mount_setattr(tree.as_fd(), c"", false, &MountAttr { set, ..MountAttr::default() })?;
+        Ok(tree)
+    };
+    clone().map_err(|e| Failure::system("init", "clone the init program", e))
 }
 
 /// What the child needs from outside: its maps, its cgroup, its score.

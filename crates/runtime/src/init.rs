@@ -30,7 +30,6 @@ fn prepare(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<OwnedFd>) ->
     // From the host's tree, which the root file system is about to cover. The clones keep their peers, so a bind can be
     // shared although everything else is about to be private.
     let mut sources = mount::open_sources(&plan.mounts)?;
-    let init = init.map(read_only).transpose()?;
     root::make_private(plan)?;
     let root = root::mount(plan)?;
     let root = root.as_fd();
@@ -138,17 +137,6 @@ fn enter_namespaces(plan: &Plan, socket: &Socket) -> Result<(), Failure> {
         sys::setns(there.as_fd(), ns::NEWTIME).map_err(failed("join the time namespace"))?;
     }
     Ok(())
-}
-
-/// A read-only view of the in-container init: through `/proc/1/exe` nobody can write to the host's file.
-fn read_only(file: OwnedFd) -> Result<OwnedFd, Failure> {
-    let clone = || -> Result<OwnedFd, Errno> {
-        let tree = mount::clone_tree(file.as_fd(), b"", false)?;
-        let set = attr::RDONLY | attr::NOSUID | attr::NODEV;
-        sys::mount_setattr(tree.as_fd(), c"", false, &MountAttr { set, ..MountAttr::default() })?;
-        Ok(tree)
-    };
-    clone().map_err(|e| Failure::system("init", "clone the init program", e))
 }
 
 fn mount_one(root: BorrowedFd, plan: &Plan, n: usize, source: Option<OwnedFd>, made: &mut Made) -> Result<(), Failure> {

@@ -137,6 +137,9 @@ pub(crate) fn bind(root: BorrowedFd, mount: &Mount, options: &Options, tree: Bor
     };
     let target = target.map_err(failed("create mountpoint"))?;
     not_procfs(mount, target.as_fd())?;
+    if kind != FileType::Directory && rootfs::kind(target.as_fd()).map_err(failed("stat"))?.0 == FileType::Directory {
+        return Err(failed("create mountpoint")(Errno::NOTDIR));
+    }
     change(tree, options).map_err(failed("mount_setattr"))?;
     attach(tree, target.as_fd()).map_err(failed("move_mount"))
 }

@@ -22,7 +22,7 @@ pub(crate) struct Plan {
     pub root: Mount,
     pub root_options: Options,
     /// What relative paths of `root` start from.
-    pub base: OwnedFd,
+    pub base: PathBuf,
     pub root_readonly: bool,
     pub root_propagation: Option<(u64, bool)>,
     pub mounts: Vec<(Mount, Options)>,
@@ -199,8 +199,12 @@ impl Plan {
         }
         let (root, root_readonly) = root(create)?;
         let base = if create.rootfs_base.as_os_str().is_empty() { Path::new("/") } else { create.rootfs_base };
-        let base_fd = sys::rootfs::open_root(base)
-            .map_err(|e| Failure::system("rootfs", &format!("open {}", base.display()), e))?;
+        if !base.is_absolute() {
+            return Err(Failure::invalid(
+                "rootfs",
+                format!("the base {base:?} of the root file system is not absolute"),
+            ));
+        }
         let mut mounts = mounts(spec)?;
         let mut root_options = options::parse("/", &root.kind, &root.options)?;
         let propagation = match linux.rootfs_propagation.as_str() {
@@ -224,7 +228,7 @@ impl Plan {
         Ok(Plan {
             root_options,
             root,
-            base: base_fd,
+            base: base.into(),
             root_readonly,
             root_propagation: propagation,
             dev_is_bound: mounts.iter().any(|(m, o)| o.bind.is_some() && is(&m.destination, "dev")),

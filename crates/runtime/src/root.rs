@@ -46,7 +46,8 @@ fn propagate(propagation: u64, recursive: bool) -> Result<(), Failure> {
 
 /// Mounts the root file system over `/` (this process keeps seeing the host's until [`enter`]) and returns it.
 pub(crate) fn mount(plan: &Plan) -> Result<OwnedFd, Failure> {
-    rustix::process::fchdir(&plan.base).map_err(|e| failed("chdir", e))?;
+    // By its path: mounts are cloned only from this namespace, where a descriptor of the parent's would not lead.
+    rustix::process::chdir(&plan.base).map_err(|e| failed(&format!("chdir {}", plan.base.display()), e))?;
     let root = match (&plan.root_options.bind, plan.root.kind.as_str()) {
         (Some(recursive), _) => {
             let tree =

@@ -120,10 +120,12 @@ impl Socket {
     /// The child's next report.
     pub fn await_report(&self) -> Result<Report, Failure> {
         let mut packet = vec![0; MAX];
-        let (length, fds) = match sys::socket::recv_with_fds(self.as_fd(), &mut packet) {
-            Err(Errno::CONNRESET) => (0, Vec::new()),
-            other => other.map_err(|e| Failure::system("start", "wait for the container's process", e))?,
+        // A child that ends with an order unread resets the connection; what it reported before comes after that.
+        let received = match sys::socket::recv_with_fds(self.as_fd(), &mut packet) {
+            Err(Errno::CONNRESET) => sys::socket::recv_with_fds(self.as_fd(), &mut packet),
+            other => other,
         };
+        let (length, fds) = received.map_err(|e| Failure::system("start", "wait for the container's process", e))?;
         let mut fds = fds.into_iter();
         match (&packet[..length], fds.next()) {
             (b"", _) => Ok(Report::Closed),
@@ -163,6 +165,17 @@ mod tests {
         drop(child);
         assert!(matches!(parent.await_report(), Ok(Report::Closed)));
         assert_eq!(parent.order(&Order::Go), Ok(()));
+    }
+
+    #[test]
+    fn a_failure_arrives_although_an_order_was_not_read() {
+        let (parent, child) = pair().unwrap();
+        parent.order(&Order::Go).unwrap();
+        let failure = Failure::invalid("x", "why".into());
+        child.report(&Report::Failed(failure.clone())).unwrap();
+        drop(child);
+        assert!(matches!(parent.await_report(), Ok(Report::Failed(f)) if f == failure));
+        assert!(matches!(parent.await_report(), Ok(Report::Closed)));
     }
 
     #[test]

@@ -64,12 +64,17 @@ pub fn read_signalfd(fd: BorrowedFd) -> Result<Option<Info>> {
     }
 }
 
-/// Gives every ordinary signal (1 to 31) its default action: an ignored one would stay ignored over execve.
+/// Gives every signal its default action: an ignored one would stay ignored over execve. Those that the C library keeps
+/// for itself (32, 33) too, which is why this is rt_sigaction(2) itself.
 pub fn default_all() {
-    for signal in 1..32 {
+    /// `struct sigaction` of the kernel: handler (0 is the default), flags, restorer, mask.
+    const DEFAULT: [u64; 4] = [0; 4];
+    for signal in 1..=64 {
         if signal != libc::SIGKILL && signal != libc::SIGSTOP {
-            // SAFETY: SIG_DFL runs no code of this process.
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
+            let (action, old) = (DEFAULT.as_ptr(), std::ptr::null_mut::<u64>());
+            // SAFETY: the kernel reads one struct of the layout above with a mask of 8 bytes; the default action runs no
+            // code of this process.
+            unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, action, old, size_of::<u64>()) };
         }
     }
 }
