@@ -185,7 +185,7 @@ pub enum FailureKind {
 
 /// The first line of a connection to `<run>/sock`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Request {
     /// Follow the container's streams.
     Attach {

@@ -168,7 +168,8 @@ fn since_and_until_include_their_moment() {
     let scratch = Scratch::new();
     let mut text = String::new();
     for second in 0..10 {
-        text += &format!("{{\"log\":\"{second}\\n\",\"stream\":\"stdout\",\"time\":\"2026-01-01T00:00:0{second}Z\"}}\n");
+        text +=
+            &format!("{{\"log\":\"{second}\\n\",\"stream\":\"stdout\",\"time\":\"2026-01-01T00:00:0{second}Z\"}}\n");
     }
     std::fs::write(scratch.log(), text).unwrap();
     let start = read(&scratch.log(), Query::default())[0].time_ns;

@@ -11,8 +11,7 @@ fn process(world: &World, script: &str) -> Process {
 }
 
 fn exec(world: &World, id: &str, script: &str, change: impl FnOnce(&mut Exec)) -> (i32, Attached) {
-    let mut exec =
-        Exec { id: id.into(), process: process(world, script), seccomp: None, stdin: false, output: true };
+    let mut exec = Exec { id: id.into(), process: process(world, script), seccomp: None, stdin: false, output: true };
     change(&mut exec);
     let socket = world.connect();
     match supervisor::request(&socket, &Request::Exec(Box::new(exec))).unwrap() {
@@ -105,8 +104,7 @@ fn many_execs_leave_memory_and_descriptors_as_they_were() {
     };
     let burst = |count: usize| {
         for _ in 0..count {
-            let mut clients: Vec<_> =
-                (0..4).map(|n| exec(&world, &format!("e{n}"), "echo x", |_| {}).1).collect();
+            let mut clients: Vec<_> = (0..4).map(|n| exec(&world, &format!("e{n}"), "echo x", |_| {}).1).collect();
             for client in &mut clients {
                 assert_eq!(client.exec_exit(), 0);
                 assert_eq!(client.said[0], "x\n");

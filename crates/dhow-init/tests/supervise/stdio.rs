@@ -116,7 +116,7 @@ fn a_client_that_reads_slowly_loses_nothing() {
 fn nonsense_on_the_socket_is_answered_and_harms_nobody() {
     let world = World::new();
     let running = world.start(&world.launch("sleep 1000"));
-    for nonsense in ["{}\n", "\n", "\"attach\"\n", "{\"op\":\"exec\"}\n", "\u{0}\u{0}\n"] {
+    for nonsense in ["{}\n", "\n", "\"attach\"\n", "{\"exec\":{}}\n", "\u{0}\u{0}\n"] {
         let mut socket = world.connect();
         socket.write_all(nonsense.as_bytes()).unwrap();
         let mut answer = String::new();
@@ -125,6 +125,6 @@ fn nonsense_on_the_socket_is_answered_and_harms_nobody() {
         assert!(matches!(serde_json::from_str(&answer).unwrap(), Reply::Failed(_)), "{answer}");
     }
     // Half a request, and gone.
-    world.connect().write_all(b"{\"op\":").unwrap();
+    world.connect().write_all(b"{\"att").unwrap();
     assert_eq!(running.kill().code, 137);
 }

@@ -106,8 +106,14 @@ mod tests {
 
     #[test]
     fn escapes_as_docker_does() {
-        assert_eq!(escaped(b"plain text of more than thirty-two bytes in length\n"), "plain text of more than thirty-two bytes in length\\n");
-        assert_eq!(escaped(b"<a href=\"x\">&\\\t\r\x1b\x7f"), r#"\u003ca href=\"x\"\u003e\u0026\\\u0009\r\u001b"#.to_owned() + "\x7f");
+        assert_eq!(
+            escaped(b"plain text of more than thirty-two bytes in length\n"),
+            "plain text of more than thirty-two bytes in length\\n"
+        );
+        assert_eq!(
+            escaped(b"<a href=\"x\">&\\\t\r\x1b\x7f"),
+            r#"\u003ca href=\"x\"\u003e\u0026\\\u0009\r\u001b"#.to_owned() + "\x7f"
+        );
         assert_eq!(escaped("ä€😀\u{2028}x\u{2029}".as_bytes()), "ä€😀\\u2028x\\u2029");
         assert_eq!(escaped(b"a\xffb\xe2\x82"), "a\\ufffdb\\ufffd\\ufffd");
         assert_eq!(escaped(b"\xed\xa0\x80"), "\\ufffd\\ufffd\\ufffd");

@@ -307,8 +307,11 @@ fn encode_record(out: &mut Vec<u8>, format: &mut time::Formatter, stream: u8, te
     out.reserve(text.len() + 96);
     out.extend_from_slice(b"{\"log\":\"");
     encode::escape(out, text);
-    let stream: &[u8] =
-        if stream == STDOUT { b"\",\"stream\":\"stdout\",\"time\":\"" } else { b"\",\"stream\":\"stderr\",\"time\":\"" };
+    let stream: &[u8] = if stream == STDOUT {
+        b"\",\"stream\":\"stdout\",\"time\":\""
+    } else {
+        b"\",\"stream\":\"stderr\",\"time\":\""
+    };
     out.extend_from_slice(stream);
     format.short(time_ns, out);
     out.extend_from_slice(b"\"}\n");

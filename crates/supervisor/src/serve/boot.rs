@@ -9,7 +9,7 @@ use super::{Runtime, Stdio, failure, refusal};
 use crate::connect::socket_path;
 use crate::log::{Writer, time};
 use crate::protocol::{
-    Failure, Launch, Log, MAX_MESSAGE, PassedFd, START_RECORD, StartRecord, Started, VERSION,
+    EXIT_RECORD, Failure, Launch, Log, MAX_MESSAGE, PassedFd, START_RECORD, StartRecord, Started, VERSION,
 };
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
@@ -161,6 +161,9 @@ fn boot(
         pipes(wanted, &process.user).map_err(|e| failure("pipes", e))?
     };
     let pid = runtime.create(&launch, stdio, passed.netns)?;
+    // The record of an earlier run: gone, so that nobody takes it for this one's, and so that the new one replaces
+    // nothing (replacing makes the file system flush).
+    let _ = rustix::fs::unlink(launch.state_dir.join(EXIT_RECORD));
     let own = rustix::process::getpid().as_raw_nonzero().get();
     let started = StartRecord {
         version: VERSION,

@@ -1,9 +1,9 @@
 //! The end of the container.
 
+use super::END_GRACE;
 use super::client::Role;
 use super::process::MAIN;
 use super::server::Server;
-use super::END_GRACE;
 use crate::log;
 use crate::protocol::{EXIT_RECORD, ExitRecord, SOCKET, START_RECORD, VERSION, frame};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -155,9 +155,8 @@ impl Server<'_> {
     pub(super) fn reap(&mut self) {
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             let pid = pid.as_raw_nonzero().get();
-            let place = self.held.iter().position(|h| {
-                h.as_ref().is_some_and(|h| h.process.pid == pid && h.ended.is_none())
-            });
+            let place =
+                self.held.iter().position(|h| h.as_ref().is_some_and(|h| h.process.pid == pid && h.ended.is_none()));
             let Some(place) = place else { continue };
             if let Some(held) = &mut self.held[place] {
                 held.ended = Some((status.into(), Instant::now()));
@@ -212,7 +211,9 @@ impl Server<'_> {
 
 fn wants(client: &Client, stream: u8) -> bool {
     match client.role {
-        Role::Attach { stdout, stderr, .. } => !client.last_words && if stream == log::STDOUT { stdout } else { stderr },
+        Role::Attach { stdout, stderr, .. } => {
+            !client.last_words && if stream == log::STDOUT { stdout } else { stderr }
+        }
         _ => false,
     }
 }

@@ -251,7 +251,9 @@ impl Server<'_> {
             match role {
                 Role::Attach { stdin: true, .. } if was_open => self.stdin_leaves(),
                 Role::Exec(process) => {
-                    if let Some(Some(held)) = self.held.get_mut(process).filter(|h| h.as_ref().is_some_and(|h| h.client == Some(place))) {
+                    if let Some(Some(held)) =
+                        self.held.get_mut(process).filter(|h| h.as_ref().is_some_and(|h| h.client == Some(place)))
+                    {
                         held.client = None;
                         self.close_stdin(process);
                     }
