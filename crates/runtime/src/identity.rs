@@ -106,7 +106,7 @@ pub(crate) fn take_on(work: &Work, place: Place, stdio: Stdio, init: Option<Owne
         sys::sched::ioprio_set(class, level).map_err(failed("set io priority"))?;
     }
     for (resource, limit) in &work.rlimits {
-        rustix::process::setrlimit(*resource, limit.clone())
+        rustix::process::setrlimit(*resource, *limit)
             .map_err(|e| Failure::system("rlimits", &format!("error setting rlimit {resource:?}"), e))?;
     }
     // As root first: a directory that only root can enter is fine. As the user otherwise, where root's rights end (NFS).

@@ -29,43 +29,12 @@ fn prepare(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<OwnedFd>) ->
     root::seclude(plan)?;
     // From the host's tree, which the root file system is about to cover. The clones keep their peers, so a bind can be
     // shared although everything else is about to be private.
-    let mut sources = mount::open_sources(&plan.mounts)?;
+    let sources = mount::open_sources(&plan.mounts)?;
     root::make_private(plan)?;
     let root = root::mount(plan)?;
     let root = root.as_fd();
 
-    // Mounts in their order; but what shows the cgroup, and what lies below that, waits until the parent has made it.
-    let mut made = Made::default();
-    let mut late = Vec::new();
-    if !plan.mounts.iter().any(|(mount, _)| is(&mount.destination, "dev")) {
-        let (mount, options) = mount::default_dev();
-        made.dev = Some(mount_dev(root, plan, &mount, &options)?);
-    }
-    for n in 0..plan.mounts.len() {
-        let below = |m: &usize| plan.mounts[n].0.destination.starts_with(&plan.mounts[*m].0.destination);
-        if shows_cgroup(&plan.mounts[n].0) || late.iter().any(below) {
-            late.push(n);
-        } else {
-            mount_one(root, plan, n, sources[n].take(), &mut made)?;
-        }
-    }
-    let views = match socket.await_order()? {
-        Order::Joined(views) => views,
-        _ => return Err(Failure::system("start", "wait for the cgroup", Errno::PROTO)),
-    };
-    // Its root is the cgroup that this process is in now.
-    if plan.namespaces.new_cgroup {
-        sys::unshare(ns::NEWCGROUP).map_err(|e| Failure::system("namespaces", "unshare the cgroup namespace", e))?;
-    }
-    for n in late {
-        let (mount, options) = &plan.mounts[n];
-        if shows_cgroup(mount) {
-            cgroups::mount(root, mount, options, &views)?;
-        } else {
-            mount_one(root, plan, n, sources[n].take(), &mut made)?;
-        }
-    }
-    drop(sources);
+    let made = mount_all(root, plan, sources, socket)?;
     if plan.namespaces.has_user() && !plan.dev_is_bound {
         dev::bind_hosts(root, plan)?;
     }
@@ -99,6 +68,47 @@ fn prepare(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<OwnedFd>) ->
     }
     let place = Place { root, cwd, terminal, in_userns: plan.namespaces.has_user() };
     identity::take_on(&plan.process, place, stdio, init)
+}
+
+/// Mounts in their order; but what shows the cgroup, and what lies below that, waits until the parent has made it.
+fn mount_all(
+    root: BorrowedFd,
+    plan: &Plan,
+    mut sources: Vec<Option<OwnedFd>>,
+    socket: &Socket,
+) -> Result<Made, Failure> {
+    let mut made = Made::default();
+    let mut late = Vec::new();
+    if !plan.mounts.iter().any(|(mount, _)| is(&mount.destination, "dev")) {
+        let (mount, options) = mount::default_dev();
+        made.dev = Some(mount_dev(root, plan, &mount, &options)?);
+    }
+    for (n, source) in sources.iter_mut().enumerate() {
+        let mount = &plan.mounts[n].0;
+        let below = |(m, _): &(usize, _)| mount.destination.starts_with(&plan.mounts[*m].0.destination);
+        if shows_cgroup(mount) || late.iter().any(below) {
+            late.push((n, source.take()));
+        } else {
+            mount_one(root, plan, n, source.take(), &mut made)?;
+        }
+    }
+    let views = match socket.await_order()? {
+        Order::Joined(views) => views,
+        _ => return Err(Failure::system("start", "wait for the cgroup", Errno::PROTO)),
+    };
+    // Its root is the cgroup that this process is in now.
+    if plan.namespaces.new_cgroup {
+        sys::unshare(ns::NEWCGROUP).map_err(|e| Failure::system("namespaces", "unshare the cgroup namespace", e))?;
+    }
+    for (n, source) in late {
+        let (mount, options) = &plan.mounts[n];
+        if shows_cgroup(mount) {
+            cgroups::mount(root, mount, options, &views)?;
+        } else {
+            mount_one(root, plan, n, source, &mut made)?;
+        }
+    }
+    Ok(made)
 }
 
 /// What was mounted and is needed again.

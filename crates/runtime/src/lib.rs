@@ -59,3 +59,4 @@ pub mod seccomp;
 pub use create::{Create, Created, Running, Stdio, create};
 pub use exec::{Executed, exec};
 pub use failure::{Failure, FailureKind};
+pub use privileges::capability_names;

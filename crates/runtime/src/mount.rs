@@ -170,10 +170,11 @@ pub(crate) fn filesystem(root: BorrowedFd, mount: &Mount, options: &Options) -> 
 /// The new file system of `mount`, attached nowhere. A tmpfs without a mode takes that of the directory it will cover.
 pub(crate) fn detached(mount: &Mount, options: &Options, covers: Option<BorrowedFd>) -> Result<OwnedFd, Failure> {
     let mut data = options.data.clone();
-    if mount.kind == "tmpfs" && !data.iter().any(|(key, _)| key == "mode") {
-        if let Some(stat) = covers.and_then(|target| rustix::fs::fstat(target).ok()) {
-            data.push(("mode".into(), Some(format!("{:o}", stat.st_mode & 0o7777))));
-        }
+    if mount.kind == "tmpfs"
+        && !data.iter().any(|(key, _)| key == "mode")
+        && let Some(stat) = covers.and_then(|target| rustix::fs::fstat(target).ok())
+    {
+        data.push(("mode".into(), Some(format!("{:o}", stat.st_mode & 0o7777))));
     }
     let kernels = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "overlay"];
     if options.set & attr::RDONLY != 0 && !kernels.contains(&mount.kind.as_str()) {

@@ -53,6 +53,11 @@ const CAPABILITIES: [&str; 41] = [
 /// The bit of `CAP_SYS_ADMIN`.
 pub const SYS_ADMIN: u64 = 1 << 21;
 
+/// Every capability's name without its `CAP_`, in the order of its number.
+pub fn capability_names() -> impl Iterator<Item = &'static str> {
+    CAPABILITIES.into_iter()
+}
+
 /// The five sets, bit n being capability n.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(missing_docs)]

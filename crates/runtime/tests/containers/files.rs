@@ -1,7 +1,8 @@
 use crate::Case;
 use crate::bench::*;
-use oci::runtime::*;
+use oci::runtime::Device;
 use runtime::FailureKind;
+use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
 
 pub const CASES: &[Case] = &[
@@ -10,6 +11,7 @@ pub const CASES: &[Case] = &[
     ("masked_and_readonly_paths", masked_and_readonly_paths),
     ("readonly_root", readonly_root),
     ("overlay_of_relative_layers", overlay_of_relative_layers),
+    ("overlay_of_many_layers", overlay_of_many_layers),
     ("binds", binds),
     ("bind_attributes_and_propagation", bind_attributes_and_propagation),
     ("tmpfs_and_copy_up", tmpfs_and_copy_up),
@@ -19,6 +21,8 @@ pub const CASES: &[Case] = &[
     ("an_images_own_devices_are_covered", an_images_own_devices_are_covered),
     ("nothing_covers_procfs", nothing_covers_procfs),
     ("mounting_a_file_on_a_directory", mounting_a_file_on_a_directory),
+    ("a_volume_raced_by_its_owner", a_volume_raced_by_its_owner),
+    ("shared_volumes", shared_volumes),
     ("the_hosts_mounts_are_gone", the_hosts_mounts_are_gone),
 ];
 
@@ -106,12 +110,25 @@ fn overlay_of_relative_layers() {
     assert!(!std::fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&b.id));
 }
 
+/// More than one string of fsconfig(2) can name.
+fn overlay_of_many_layers() {
+    let mut b = Bench::sh("cat /99 /0; cat /top; echo x > /x");
+    let name = |n: usize| format!("layers/a-rather-long-name-of-a-layer-{n}");
+    for n in 0..100 {
+        std::fs::create_dir_all(b.base.join(name(n))).unwrap();
+        std::fs::write(b.base.join(name(n)).join(n.to_string()), format!("{n}\n")).unwrap();
+        std::fs::write(b.base.join(name(n)).join("top"), format!("of {n}\n")).unwrap();
+    }
+    let lower: Vec<String> = (0..100).map(name).collect();
+    let lower = format!("lowerdir={}:root", lower.join(":"));
+    b.overlay = Some(mount("overlay", "overlay", "/", &[&lower, "ro"]));
+    b.gives(1, "99\n0\nof 0\nsh: can't create /x: Read-only file system\n");
+}
+
 fn binds() {
     let mut b = Bench::sh("cat /vol/file /etc/one /deep/er/two; echo w > /vol/new; stat -c %F /deep/er/two");
-    for name in ["volume"] {
-        std::fs::create_dir(b.base.join(name)).unwrap();
-        std::fs::write(b.base.join(name).join("file"), "content\n").unwrap();
-    }
+    std::fs::create_dir(b.base.join("volume")).unwrap();
+    std::fs::write(b.base.join("volume/file"), "content\n").unwrap();
     let at = |b: &Bench, path: &str| b.base.join(path).to_str().unwrap().to_string();
     b.mount("bind", &at(&b, "volume"), "/vol", &["rbind", "rprivate"]);
     b.mount("bind", &at(&b, "volume/file"), "/etc/one", &["rbind", "ro"]);
@@ -172,7 +189,7 @@ fn cgroup_is_the_containers_own() {
             out.text,
             "1\n7\n1\n7\nsh: can't create memory/cgroup.procs: Read-only file system\n\
              ls: memory/release_agent: No such file or directory\n"
-                .replace("7", &out.text.lines().nth(1).unwrap())
+                .replace("7", out.text.lines().nth(1).unwrap())
         );
     }
     let mut private = Bench::sh("/bin/busybox cut -d: -f3 /proc/self/cgroup | /bin/busybox sort -u");
@@ -237,7 +254,7 @@ fn an_images_own_devices_are_covered() {
             b.process().terminal = true;
             let running = b.start(runtime::Stdio::default()).unwrap();
             assert_eq!(crate::join::read_terminal(&running), "character special file 1:3\r\nsymbolic link 0:0\r\n");
-            wait(std::os::fd::AsFd::as_fd(&running.pidfd));
+            wait(running.pidfd.as_fd());
             running.cgroup.remove().unwrap();
         }
         assert_eq!(std::fs::read(b.root().join("dev/null")).unwrap(), b"bait");
@@ -283,5 +300,56 @@ fn the_hosts_mounts_are_gone() {
     let text = b.run().unwrap().text;
     assert!(text.starts_with("/\n/proc\n/dev\n/dev/pts\n/sys\n"), "{text}");
     assert!(!text.contains("/mnt") && !text.contains("/tmp"), "{text}");
-    let _ = Spec::default();
+}
+
+/// A container exchanges a directory of its volume with a link to the outside, all the time, while others are started that
+/// mount below that directory: whatever becomes of those, nothing reaches the outside.
+fn a_volume_raced_by_its_owner() {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let mut b = Bench::new(&["true"]);
+    let volume = b.base.join("volume");
+    std::fs::create_dir_all(volume.join("dir")).unwrap();
+    symlink("/../../../../../..".to_string() + b.base.join("canary").to_str().unwrap(), volume.join("evil")).unwrap();
+    b.mount("bind", volume.to_str().unwrap(), "/vol", &["rbind"]);
+    b.mount("tmpfs", "tmpfs", "/vol/dir/sub", &[]);
+    let stop = AtomicBool::new(false);
+    // The racer is a process: this one must stay single-threaded.
+    let racer = match sys::clone3(0, None).unwrap() {
+        sys::clone::Cloned::Child => {
+            let (dir, evil) = (volume.join("dir"), volume.join("evil"));
+            sys::caps::set_pdeathsig(9).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                let _ = renameat_with(CWD, &dir, CWD, &evil, RenameFlags::EXCHANGE);
+            }
+            sys::process::exit_now(0)
+        }
+        sys::clone::Cloned::Parent { pidfd, .. } => pidfd,
+    };
+    let started = (0..100).filter(|_| b.run().is_ok()).count();
+    sys::process::pidfd_send_signal(racer.as_fd(), 9).unwrap();
+    wait(racer.as_fd());
+    assert!(started > 0);
+    assert!(!std::fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&b.id));
+}
+
+fn shared_volumes() {
+    use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+    // In a mount namespace of this process's own from here on.
+    sys::unshare(sys::clone::flags::NEWNS).unwrap();
+    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).unwrap();
+    for (kind, root, expected) in
+        [("rshared", "rshared", "shared:"), ("rslave", "rslave", "master:"), ("rprivate", "", "-")]
+    {
+        let mut b = Bench::sh("/bin/busybox grep ' /vol ' /proc/self/mountinfo");
+        let volume = b.base.join("volume");
+        std::fs::create_dir(&volume).unwrap();
+        mount("tmpfs", &volume, "tmpfs", MountFlags::empty(), None).unwrap();
+        mount_change(&volume, MountPropagationFlags::SHARED).unwrap();
+        b.mount("bind", volume.to_str().unwrap(), "/vol", &["rbind", kind]);
+        b.linux().rootfs_propagation = root.into();
+        let text = b.run().unwrap().text;
+        rustix::mount::unmount(&volume, rustix::mount::UnmountFlags::DETACH).unwrap();
+        assert!(text.split(' ').nth(6).unwrap().starts_with(expected), "{kind}: {text}");
+    }
 }

@@ -9,6 +9,7 @@ pub const CASES: &[Case] = &[
     ("no_descriptor_leaks", no_descriptor_leaks),
     ("user_and_groups", user_and_groups),
     ("capability_sets", capability_sets),
+    ("every_capability_there_is", every_capability_there_is),
     ("no_new_privileges_and_seccomp", no_new_privileges_and_seccomp),
     ("limits_and_scores", limits_and_scores),
     ("home_is_looked_up", home_is_looked_up),
@@ -71,6 +72,20 @@ fn capability_sets() {
     let mut unknown = Bench::new(&["true"]);
     unknown.process().capabilities.as_mut().unwrap().bounding.push("CAP_EVERYTHING".into());
     assert!(unknown.refused().text.ends_with("unknown capability \"CAP_EVERYTHING\""));
+}
+
+fn every_capability_there_is() {
+    // As --privileged: what this process itself lacks is not missed.
+    let mut b = Bench::sh("/bin/busybox grep CapEff /proc/self/status; echo x > /sys/fs/cgroup/x; echo $?");
+    let all: Vec<String> = runtime::capability_names().map(|name| format!("CAP_{name}")).collect();
+    b.process().capabilities =
+        Some(Capabilities { bounding: all.clone(), effective: all.clone(), permitted: all, ..Capabilities::default() });
+    b.linux().masked_paths.clear();
+    b.linux().readonly_paths.clear();
+    b.spec.mounts.iter_mut().for_each(|m| m.options.retain(|o| o != "ro"));
+    let own = sys::caps::capget().unwrap().permitted;
+    let text = b.run().unwrap().text;
+    assert!(text.starts_with(&format!("CapEff:\t{own:016x}\n")), "{text}");
 }
 
 fn no_new_privileges_and_seccomp() {
