@@ -11,6 +11,7 @@ use crate::{Error, Result, conntrack, new_id};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What a container wants.
 #[derive(Debug, Clone, Default)]
@@ -46,9 +47,9 @@ impl std::ops::Deref for Lease {
 /// Name of the interface in the container.
 const INTERFACE: &str = "eth0";
 
-/// Name of the host's end: ours by its alias, the name only has to be unique and short.
-pub(crate) fn veth_name(id: &str) -> String {
-    format!("veth{}", id.get(..11).unwrap_or(id))
+/// Name of the host's end, new for every start: the device of the last one may still be about to go.
+pub(crate) fn veth_name(endpoint: &Endpoint) -> String {
+    format!("veth{}", endpoint.endpoint_id.get(..11).unwrap_or(&endpoint.endpoint_id))
 }
 
 fn derived_mac(ip: Ipv4Addr) -> Mac {
@@ -164,13 +165,28 @@ fn reserve(inner: &Inner, id: &str, join: &Join, bridge: &Bridge) -> Result<(Rec
     }
 }
 
+/// The kernel notices in a work queue of its own that a pair is up at both ends, and drops all packets until then: the
+/// first one of a container would be lost and come again only after a second. Asking for the device's state makes newer
+/// kernels look at once; older ones are waited for.
+fn wait_until_running(inner: &Inner, name: &str) -> Result<()> {
+    const ENOUGH: Duration = Duration::from_millis(100);
+    let start = Instant::now();
+    loop {
+        let link = inner.route.with(|socket| route::find_link(socket, name))?;
+        if link.is_none_or(|link| link.running) || start.elapsed() > ENOUGH {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_micros(100));
+    }
+}
+
 /// The devices and the rules.
 fn connect(inner: &Arc<Inner>, record: &Record, bridge: &Bridge) -> Result<OwnedFd> {
     let endpoint = &record.endpoint;
     let mut namespace = inner.namespaces.take()?;
     let mut outside = Batch::new();
     outside.add_veth(&Veth {
-        name: &veth_name(&record.id),
+        name: &veth_name(endpoint),
         alias: &format!("{}{}", marker(&inner.config.table), record.id),
         bridge: bridge.index,
         mtu: inner.config.mtu,
@@ -193,6 +209,7 @@ fn connect(inner: &Arc<Inner>, record: &Record, bridge: &Bridge) -> Result<Owned
     inside.set_up(index);
     inside.add_default_route(index, endpoint.gateway);
     namespace.socket.apply(inside)?;
+    wait_until_running(inner, &veth_name(endpoint))?;
     if !endpoint.ports.is_empty() {
         inner.publish(bridge, endpoint.ip, &endpoint.ports)?;
         if endpoint.ports.iter().any(|port| port.proto == Protocol::Udp) {

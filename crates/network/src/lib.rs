@@ -5,6 +5,7 @@
 //! networks.rs    the handle: open, the bridge and the table made at the first join, what GET /networks shows
 //! join.rs        a container gets a namespace, an interface, an address, its ports
 //! release.rs     … and gives all of it back; recovery; teardown
+//! reaper.rs      removes devices in the background
 //! lease.rs       who holds which address, as files
 //! bridge.rs      the bridge and the choice of its network
 //! namespace.rs   network namespaces, one kept ready
@@ -41,6 +42,7 @@ mod namespace;
 pub mod netlink;
 mod networks;
 mod ports;
+mod reaper;
 mod release;
 mod resolv;
 mod subnet;

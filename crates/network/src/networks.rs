@@ -9,6 +9,7 @@ use crate::namespace::Namespaces;
 use crate::netlink::nft::Transaction;
 use crate::netlink::{NETFILTER, Pool, ROUTE, Socket};
 use crate::ports::{Binding, Ephemeral};
+use crate::reaper::Reaper;
 use crate::subnet::Subnet;
 use crate::{Error, Result, new_id};
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,8 @@ pub(crate) struct Inner {
     pub(crate) directory: PathBuf,
     pub(crate) ids: Ids,
     pub(crate) ipv6: bool,
-    pub(crate) route: Pool,
+    pub(crate) route: Arc<Pool>,
+    pub(crate) reaper: Arc<Reaper>,
     pub(crate) leases: Mutex<Leases>,
     pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) ephemeral: Ephemeral,
@@ -140,12 +142,14 @@ impl Networks {
             tracing::error!(%error, "a lease is unreadable: set aside");
         }
         let ipv6 = Path::new("/proc/sys/net/ipv6").exists();
+        let route = Arc::new(Pool::open(ROUTE)?);
         Ok(Networks(Arc::new(Inner {
             config,
             directory,
             ids,
             ipv6,
-            route: Pool::open(ROUTE)?,
+            reaper: Arc::new(Reaper::new(route.clone())),
+            route,
             leases: Mutex::new(leases),
             namespaces: Arc::new(Namespaces::new(ipv6)),
             ephemeral: Ephemeral::new(),
@@ -222,6 +226,11 @@ impl Networks {
         all.push(plain(&self.0.ids.host, "host", "host"));
         all.push(plain(&self.0.ids.none, "none", "null"));
         Ok(all)
+    }
+
+    /// Waits until the devices of released containers are gone from the kernel, which `release` leaves to a thread.
+    pub fn settle(&self) {
+        self.0.reaper.settle();
     }
 
     /// Puts the firewall table back as it must be. The monitor calls it by itself when someone changes the table.

@@ -6,13 +6,15 @@ use crate::lease;
 use crate::netlink::{Batch, route};
 use crate::networks::{Inner, Networks};
 use crate::ports::Protocol;
+use crate::reaper::remove_link;
 use crate::{Error, Result, conntrack};
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 impl Networks {
-    /// Gives back all that the container has; again is no error. What fails is returned and the rest is done.
+    /// Gives back all that the container has; again is no error. What fails is returned and the rest is done. Its device
+    /// is down when this returns and gone soon after: see [`Networks::settle`].
     pub fn release(&self, id: &str) -> Vec<Error> {
         release(&self.0, id)
     }
@@ -24,16 +26,17 @@ impl Networks {
         let gone: Vec<String> =
             inner.leases().records.keys().filter(|id| !live.contains(id.as_str())).cloned().collect();
         let mut errors: Vec<Error> = gone.iter().flat_map(|id| release(inner, id)).collect();
-        // A lease is written before its device is made and removed after it, so that this finds nothing unless the run
-        // directory was lost.
+        // A device whose removal a crash cut short, or all of them when the run directory was lost.
+        inner.reaper.settle();
         let prefix = marker(&inner.config.table);
         match inner.route.with(route::links) {
             Err(failure) => errors.push(failure.into()),
             Ok(links) => {
                 let ours = links.iter().filter_map(|link| Some((link, link.alias.strip_prefix(&prefix)?)));
                 for (link, id) in ours.filter(|(link, id)| link.kind == "veth" && !id.is_empty()) {
-                    if !live.contains(id) {
-                        errors.extend(remove_link(inner, &link.name).err());
+                    let known = self.endpoint(id).is_some_and(|endpoint| veth_name(&endpoint) == link.name);
+                    if !known {
+                        errors.extend(remove_link(&inner.route, &link.name).err().map(Error::from));
                     }
                 }
             }
@@ -46,20 +49,24 @@ impl Networks {
     /// Removes the table, the bridge if this engine made it, and the namespace that is kept ready.
     pub fn teardown(&self) -> Vec<Error> {
         let inner = &self.0;
+        inner.reaper.settle();
         inner.namespaces.drain();
         let results = [inner.unmake(), bridge::remove(&inner.route, &inner.config)];
         results.into_iter().filter_map(Result::err).collect()
     }
 }
 
-fn remove_link(inner: &Inner, name: &str) -> Result<()> {
+/// Ends all traffic of the device now and has it removed soon.
+fn disconnect(inner: &Inner, name: String) -> Result<()> {
     let mut batch = Batch::new();
-    batch.remove_link(name);
+    batch.set_down(&name);
     match inner.route.with(|socket| socket.apply(batch)) {
         // With the last process of the container the kernel removes both ends by itself.
-        Err(failure) if failure.errno == Errno::NODEV => Ok(()),
-        other => Ok(other?),
+        Err(failure) if failure.errno == Errno::NODEV => return Ok(()),
+        other => other?,
     }
+    inner.reaper.take(name);
+    Ok(())
 }
 
 pub(crate) fn release(inner: &Arc<Inner>, id: &str) -> Vec<Error> {
@@ -70,7 +77,7 @@ pub(crate) fn release(inner: &Arc<Inner>, id: &str) -> Vec<Error> {
     if !endpoint.ports.is_empty() {
         errors.extend(inner.withdraw(endpoint.ip, &endpoint.ports).err());
     }
-    errors.extend(remove_link(inner, &veth_name(id)).err());
+    errors.extend(disconnect(inner, veth_name(endpoint)).err());
     if endpoint.ports.iter().any(|port| port.proto == Protocol::Udp) {
         errors.extend(conntrack::forget_container(endpoint.ip).err());
     }

@@ -22,10 +22,12 @@ const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
+const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_EXT_MASK: u16 = 29;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
@@ -50,6 +52,8 @@ const NDA_LLADDR: u16 = 2;
 const AF_INET: u8 = 2;
 const AF_INET6: u16 = 10;
 const IFF_UP: u32 = 1;
+const IF_OPER_UP: u8 = 6;
+const RTEXT_FILTER_SKIP_STATS: u32 = 8;
 const RT_TABLE_MAIN: u32 = 254;
 const RTN_UNICAST: u8 = 1;
 const NUD_STALE: u16 = 4;
@@ -209,6 +213,13 @@ impl Batch {
         self.message("bring the link up", RTM_SETLINK, 0, &link_header(0, index, IFF_UP, IFF_UP), |_| ());
     }
 
+    /// Down, by name.
+    pub fn set_down(&mut self, name: &str) {
+        self.message("bring the link down", RTM_SETLINK, 0, &link_header(0, 0, 0, IFF_UP), |a| {
+            a.text(IFLA_IFNAME, name)
+        });
+    }
+
     /// Removes a link by name.
     pub fn remove_link(&mut self, name: &str) {
         self.message("remove the link", RTM_DELLINK, 0, &link_header(0, 0, 0, 0), |a| a.text(IFLA_IFNAME, name));
@@ -279,6 +290,8 @@ pub struct Link {
     pub mtu: u32,
     /// Whether it is up.
     pub up: bool,
+    /// Whether it carries traffic: it is up, and so is the other end.
+    pub running: bool,
 }
 
 fn link(payload: &[u8]) -> Option<Link> {
@@ -287,6 +300,7 @@ fn link(payload: &[u8]) -> Option<Link> {
     Some(Link {
         index: u32_at(payload, 4)?,
         up: u32_at(payload, 8)? & IFF_UP != 0,
+        running: attribute(rest, IFLA_OPERSTATE) == Some(&[IF_OPER_UP]),
         name: string(IFLA_IFNAME),
         alias: string(IFLA_IFALIAS),
         mtu: attribute(rest, IFLA_MTU).and_then(|v| u32_at(v, 0)).unwrap_or(0),
@@ -306,7 +320,10 @@ pub fn find_link(socket: &mut Socket, name: &str) -> Result<Option<Link>, Failur
         RTM_GETLINK,
         false,
         &link_header(0, 0, 0, 0),
-        |a| a.text(IFLA_IFNAME, name),
+        |a| {
+            a.text(IFLA_IFNAME, name);
+            a.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+        },
         |_, payload| found = link(payload),
     );
     match asked {
@@ -393,8 +410,9 @@ mod tests {
                 a.u32(IFLA_MTU, mtu);
                 a.nest(IFLA_LINKINFO, |a| a.put(IFLA_INFO_KIND, b"veth"));
             });
+            let running = false;
             let read = link(messages(batch.bytes().unwrap()).next().unwrap().payload).unwrap();
-            prop_assert_eq!(read, Link { index, name, alias, mtu, up, kind: "veth".into() });
+            prop_assert_eq!(read, Link { index, name, alias, mtu, up, running, kind: "veth".into() });
         }
     }
 }

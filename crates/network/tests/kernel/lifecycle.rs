@@ -28,7 +28,7 @@ fn a_container_gets_an_address_a_route_and_no_ipv6() {
         assert_eq!(host, "");
         assert_eq!(sh("cat /proc/sys/net/ipv4/ip_forward"), "1\n");
         assert_eq!(networks.endpoint(&id(1)).as_ref(), Some(&lease.endpoint));
-        assert_eq!(sh(&format!("ip -o link show veth{}", &id(1)[..11])).matches("dhow:dhow:").count(), 1);
+        assert_eq!(sh(&format!("ip link show {}", veth(&lease))).matches(&format!("dhow:dhow:{}", id(1))).count(), 1);
     });
 }
 
@@ -39,6 +39,7 @@ fn release_gives_everything_back() {
         // The first join makes the bridge and the table, which stay until teardown.
         drop(join(&networks, 1));
         assert!(networks.release(&id(1)).is_empty());
+        networks.settle();
         let before = state();
         let mut wants = with_ports(vec![
             publish(Protocol::Tcp, 80, None, Some(8080)),
@@ -50,6 +51,8 @@ fn release_gives_everything_back() {
         let lease = networks.join(&id(2), &wants).unwrap();
         assert_ne!(state(), before);
         assert!(networks.release(&id(2)).is_empty());
+        assert!(!sh("ip -o link show up").contains("veth"), "what remains for a moment is down");
+        networks.settle();
         assert_eq!(state(), before);
         assert!(networks.release(&id(2)).is_empty(), "again is no error");
         drop(lease);
@@ -67,8 +70,9 @@ fn release_gives_everything_back() {
 fn a_container_whose_processes_are_gone_is_released_without_error() {
     world(|world| {
         let networks = world.networks();
-        drop(join(&networks, 1));
-        let name = format!("veth{}", &id(1)[..11]);
+        let lease = join(&networks, 1);
+        let name = veth(&lease);
+        drop(lease);
         eventually("the kernel removes the pair", || !state().0.contains(&name));
         assert!(networks.release(&id(1)).is_empty());
         assert_eq!(join(&networks, 2).ip, Ipv4Addr::new(172, 17, 0, 2));
@@ -81,18 +85,15 @@ fn a_failed_join_leaves_nothing() {
         let networks = world.networks();
         let _first = join(&networks, 1);
         let before = state();
-        // A device of that name is there already: the kernel refuses ours.
-        sh(&format!("ip link add veth{} type veth peer name other", &id(2)[..11]));
-        let between = state();
-        let error = networks.join(&id(2), &with_ports(vec![publish(Protocol::Tcp, 80, None, Some(8080))])).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "failed to set up container networking: create the veth pair: File exists (os error 17)"
-        );
-        drop(before);
-        let after = state();
-        assert_eq!((after.1, after.2), (between.1, between.2));
+        // Something else stands where the bridge was: the kernel refuses, and so does the second try.
+        sh("ip link del dhow0 && ip link add dhow0 type veth peer name other");
+        let wants = with_ports(vec![publish(Protocol::Tcp, 80, None, Some(8080))]);
+        let error = networks.join(&id(2), &wants).unwrap_err();
+        assert_eq!(error.to_string(), "the device dhow0 exists and is not a bridge");
         assert_eq!(networks.endpoint(&id(2)), None);
+        sh("ip link del dhow0");
+        assert!(!sh("nft list ruleset").contains("8080"));
+        assert_eq!(before.0.len(), state().0.len() + 1);
         let again = networks.join(&id(3), &with_ports(vec![publish(Protocol::Tcp, 80, None, Some(8080))])).unwrap();
         assert_eq!(again.ip, Ipv4Addr::new(172, 17, 0, 3));
     });
@@ -137,8 +138,8 @@ fn a_restarted_daemon_knows_the_live_and_releases_the_dead() {
         assert_eq!(networks.endpoint(&id(1)), Some(endpoint));
         assert_eq!(networks.endpoint(&id(2)), None);
         let (links, _, now) = state();
-        assert!(links.contains(&format!("veth{}", &id(1)[..11])), "{links:?}");
-        for gone in [format!("veth{}", &id(2)[..11]), "vethlost".into()] {
+        assert!(links.contains(&veth(&alive)), "{links:?}");
+        for gone in [veth(&dead), "vethlost".into()] {
             assert!(!links.contains(&gone), "{gone}");
         }
         assert!(links.contains(&"vethother".to_owned()), "another engine's device stays");
@@ -146,7 +147,7 @@ fn a_restarted_daemon_knows_the_live_and_releases_the_dead() {
         assert_eq!(join(&networks, 3).ip, dead.ip);
         assert_eq!(networks.recover(&[]).len(), 0);
         let (links, _, rules) = state();
-        assert!(!links.iter().any(|l| l.starts_with("veth0000")), "{links:?}");
+        assert!(!links.contains(&veth(&alive)), "{links:?}");
         assert_eq!(rules, "");
     });
 }
@@ -316,5 +317,31 @@ fn networks_keep_their_ids() {
         assert_eq!(ids(&open("b")), first);
         std::fs::write(root.join("network/ids.json"), "").unwrap();
         assert_ne!(ids(&open("b")), first);
+    });
+}
+
+#[test]
+fn a_container_is_back_before_its_old_device_is_gone() {
+    world(|world| {
+        let networks = world.networks();
+        let mut last = None;
+        for _ in 0..20 {
+            let lease = networks.join(&id(1), &with_ports(vec![publish(Protocol::Tcp, 80, None, Some(8080))])).unwrap();
+            assert_eq!(lease.ip, Ipv4Addr::new(172, 17, 0, 2));
+            let _server = Server::tcp(&lease.netns, Ipv4Addr::UNSPECIFIED, 80);
+            // Sooner than a lost packet would be sent again: the device carried traffic when `join` returned.
+            let at_once = std::time::Duration::from_millis(900);
+            assert!(inside(&world.lan, || tcp(HOST_LAN, 8080, at_once)).is_some());
+            assert_eq!(networks.release(&id(1)).len(), 0);
+            let port_is_free = || std::net::TcpListener::bind("0.0.0.0:8080").is_ok();
+            // As when another container shares the namespace: it outlives the lease.
+            last = Some(lease.netns);
+            // A program that another test starts right now holds all descriptors until its exec.
+            drop(lease.sockets);
+            eventually("the port is free", port_is_free);
+        }
+        drop(last);
+        networks.settle();
+        assert!(!sh("ip -o link").contains("veth"), "{}", sh("ip -o link"));
     });
 }

@@ -195,6 +195,11 @@ pub fn udp_echo(namespace: &impl AsFd, port: u16, count: usize) -> std::thread::
     })
 }
 
+/// Name of the host's end of a container's device.
+pub fn veth(lease: &Lease) -> String {
+    format!("veth{}", &lease.endpoint_id[..11])
+}
+
 /// Waits until something is so; fails when it never is.
 pub fn eventually(what: &str, mut so: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
