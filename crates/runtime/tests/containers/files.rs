@@ -119,6 +119,10 @@ fn overlay_of_many_layers() {
         std::fs::write(b.base.join(name(n)).join(n.to_string()), format!("{n}\n")).unwrap();
         std::fs::write(b.base.join(name(n)).join("top"), format!("of {n}\n")).unwrap();
     }
+    // Read-only, so that all mount points must be there.
+    for directory in ["proc", "dev", "sys"] {
+        std::fs::create_dir(b.root().join(directory)).unwrap();
+    }
     let lower: Vec<String> = (0..100).map(name).collect();
     let lower = format!("lowerdir={}:root", lower.join(":"));
     b.overlay = Some(mount("overlay", "overlay", "/", &[&lower, "ro"]));
