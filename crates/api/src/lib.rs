@@ -15,6 +15,7 @@
 //! message.rs     the JSON lines of pull and import
 //! stream.rs      the framing of attach, logs and exec
 //! filters.rs     the `filters` query parameter
+//! samples/       what dockerd prints, for the tests
 //! signal.rs      signal names                  units.rs    sizes and durations as people read them
 //! ```
 //!
@@ -34,6 +35,8 @@ pub mod go;
 pub mod image;
 pub mod message;
 pub mod network;
+#[cfg(test)]
+mod samples;
 pub mod signal;
 pub mod stream;
 pub mod system;
