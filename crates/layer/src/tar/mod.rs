@@ -7,10 +7,7 @@ mod header;
 mod pax;
 mod reader;
 mod sparse;
-
+mod writer;
 
 pub use reader::{Entry, Kind, Reader, Time};
-
-
-
-
+pub use writer::Writer;
