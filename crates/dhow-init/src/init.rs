@@ -19,20 +19,11 @@ pub fn run(command: &[OsString]) -> io::Result<i32> {
         eprintln!("dhow-init: no command");
         return Ok(127);
     };
-    // Blocked before the child is there, so that no signal to it is lost. The child itself starts with an empty mask.
-    sys::signal::set_mask(sys::signal::Set::ALL)?;
+    // Blocked before the child is there, so that no signal to it is lost.
+    let before = sys::signal::set_mask(sys::signal::Set::ALL)?;
     let signals = sys::signal::signalfd(sys::signal::Set::ALL)?;
-    // A group of its own, so that what the terminal sends reaches it once and not twice.
-    let child = match Command::new(program).args(arguments).process_group(0).spawn() {
-        Ok(child) => child,
-        Err(error) => {
-            eprintln!("dhow-init: {}: {error}", program.to_string_lossy());
-            return Ok(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 });
-        }
-    };
-    let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else { return Ok(125) };
-    // Without a terminal this fails, and nothing is lost.
-    let _ = rustix::termios::tcsetpgrp(rustix::stdio::stdin(), pid);
+    let Some(pid) = sys::own::fork()? else { become_command(program, arguments, before) };
+    let Some(pid) = Pid::from_raw(pid) else { return Ok(125) };
     loop {
         if let Some(code) = reap(pid) {
             return Ok(code);
@@ -45,6 +36,18 @@ pub fn run(command: &[OsString]) -> io::Result<i32> {
             }
         }
     }
+}
+
+/// The child's side.
+fn become_command(program: &OsString, arguments: &[OsString], mask: sys::signal::Set) -> ! {
+    // A group of its own, and the terminal's, so that what the terminal sends reaches it once and not twice. Without a
+    // terminal the second fails, and nothing is lost.
+    let _ = rustix::process::setpgid(None, None);
+    let _ = rustix::termios::tcsetpgrp(rustix::stdio::stdin(), rustix::process::getpid());
+    let _ = sys::signal::set_mask(mask);
+    let error = Command::new(program).args(arguments).exec();
+    eprintln!("dhow-init: {}: {error}", program.to_string_lossy());
+    sys::process::exit_now(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 })
 }
 
 fn wait(signals: std::os::fd::BorrowedFd) -> io::Result<()> {

@@ -10,7 +10,7 @@
 //! landlock.rs   landlock(7), a thread's own umask
 //! mount.rs      mount_setattr(2)
 //! namespace.rs  setns(2), unshare(2)
-//! own.rs        close_range(2), giving free memory back
+//! own.rs        close_range(2), fork(3), giving free memory back
 //! process.rs    execve(2), close_range(2), kill(2), personality(2), keyctl(2), /proc/<pid>/stat
 //! rootfs.rs     openat2(2): paths inside a root file system
 //! sched.rs      sched_setattr(2), ioprio_set(2), set_mempolicy(2)

@@ -1,6 +1,6 @@
-//! What a process does to itself: descriptors it inherited, memory it no longer needs.
+//! What a process does to itself: descriptors it inherited, memory it no longer needs, a copy of it.
 
-use crate::{Result, result};
+use crate::{Errno, Result, result};
 
 /// Closes every descriptor from `first` on. For the first lines of a program that has opened none itself yet:
 /// whatever is there came by inheritance and belongs to nobody.
@@ -9,11 +9,49 @@ pub fn close_from(first: u32) -> Result<()> {
     result(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
 }
 
+/// fork(3), for what must work inside a container too, whose filter refuses clone3. The child's PID, or `None` in the
+/// child itself.
+///
+/// # Errors
+/// `EINVAL` in a process that has, or has had, more than one thread.
+pub fn fork() -> Result<Option<i32>> {
+    if !is_single_threaded() {
+        return Err(Errno::INVAL);
+    }
+    // SAFETY: there is one thread, so the child's copy of the memory is as consistent as its own, locks included.
+    match result(unsafe { libc::fork() }.into())? {
+        0 => Ok(None),
+        pid => Ok(Some(pid as i32)),
+    }
+}
+
+#[cfg(target_env = "gnu")]
+fn is_single_threaded() -> bool {
+    unsafe extern "C" {
+        static __libc_single_threaded: libc::c_char;
+    }
+    // SAFETY: one byte of the C library (2.32), changed only by a thread that is about to make another.
+    unsafe { (&raw const __libc_single_threaded).read_volatile() != 0 }
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn is_single_threaded() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1)
+}
+
 /// Gives free pages of the heap back to the kernel.
 pub fn trim_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: touches only memory that the allocator holds free.
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_process_with_threads_does_not_fork() {
+        std::thread::spawn(|| assert_eq!(super::fork(), Err(crate::Errno::INVAL))).join().unwrap();
     }
 }

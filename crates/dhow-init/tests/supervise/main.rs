@@ -2,5 +2,6 @@
 
 mod end;
 mod exec;
+mod foreign;
 mod stdio;
 mod world;

@@ -3,6 +3,7 @@
 //! ```text
 //! mod.rs       Command: create, start, exec, kill, delete
 //! bundle.rs    the bundle: config.json, and the root file system mounted where nobody else sees it
+//! child.rs     running the program with the signals it would have without us
 //! console.rs   receiving the master side of a terminal
 //! cgroup.rs    the little that is read from the cgroup, whichever runtime made it
 //! ```
@@ -12,6 +13,7 @@
 
 mod bundle;
 mod cgroup;
+mod child;
 mod console;
 
 use crate::protocol::{Exec, Failure, FailureKind, ForeignRuntime, Launch};
@@ -76,7 +78,7 @@ impl Command {
             Some(fd) => command.stderr(fd),
             None => command.stderr(file.try_clone().map_err(|e| failure(stage, e))?),
         };
-        let status = command.status().map_err(|error| Failure {
+        let status = child::run(&mut command).map_err(|error| Failure {
             text: format!("cannot run {}: {error}", self.program.path.display()),
             ..failure(stage, error)
         })?;
