@@ -234,7 +234,9 @@ mod tests {
         let c = config(&[
             "CMD [\"a\", \"b c\"]",
             "entrypoint run me",
-            "ENV A=1 B=\"two words\" C=$A-${B}",
+            "ENV A=1 B=\"two words\"",
+            // A line sees the lines before it, not itself.
+            "ENV C=$A-${B} E=$C",
             "ENV D a value",
             "ENV A=${NONE:-other}",
             "EXPOSE 80 53/UDP 8000-8001",
@@ -251,7 +253,7 @@ mod tests {
         .unwrap();
         assert_eq!(c.cmd.unwrap(), ["a", "b c"]);
         assert_eq!(c.entrypoint.unwrap(), ["/bin/sh", "-c", "run me"]);
-        assert_eq!(c.env, ["B=two words", "C=1-two words", "D=a value", "A=other"]);
+        assert_eq!(c.env, ["B=two words", "C=1-two words", "E=", "D=a value", "A=other"]);
         assert_eq!(c.exposed_ports.keys().collect::<Vec<_>>(), ["53/udp", "80/tcp", "8000/tcp", "8001/tcp"]);
         assert_eq!(c.labels.into_iter().collect::<Vec<_>>(), [("a b".into(), "c $A".into()), ("x".into(), "y".into())]);
         assert_eq!(

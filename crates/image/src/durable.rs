@@ -23,6 +23,8 @@ pub(crate) struct Pending {
     /// Why the last attempt to write did not succeed.
     failed: Option<Error>,
     running: bool,
+    /// The last thread, so that `flush` leaves none behind.
+    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Pending {
@@ -46,9 +48,10 @@ impl Images {
         }
         let images = self.clone();
         let thread = std::thread::Builder::new().name("image-commit".into()).spawn(move || images.write_all());
-        if thread.is_err() {
+        match thread {
+            Ok(thread) => self.state().pending.thread = Some(thread),
             // No thread to be had: then here and now.
-            self.write_all();
+            Err(_) => self.write_all(),
         }
     }
 
@@ -76,6 +79,10 @@ impl Images {
         while state.pending.running {
             state = self.0.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
+        let thread = state.pending.thread.take();
+        drop(state);
+        // It has nothing left to do but to end.
+        thread.map_or(Ok(()), |thread| thread.join()).unwrap_or_default();
         Ok(())
     }
 

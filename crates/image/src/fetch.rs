@@ -54,7 +54,7 @@ enum Phase {
     Verifying,
     Downloaded,
     Extracting { total: u64 },
-    Complete,
+    Complete { total: u64 },
     Failed(Error),
 }
 
@@ -89,8 +89,9 @@ impl Images {
         let (news, phase) = watch::channel(Phase::Queued);
         let images = self.clone();
         let task = tokio::spawn(async move {
+            let total = wanted.blob.size;
             let last = match images.run(wanted, &news).await {
-                Ok(()) => Phase::Complete,
+                Ok(()) => Phase::Complete { total },
                 Err(error) => Phase::Failed(error),
             };
             news.send_replace(last);
@@ -170,13 +171,13 @@ impl Images {
         Ok(staged)
     }
 
-    /// A small blob, fetched once however many ask for it at the same time.
+    /// A small blob, fetched once however many ask for it while one of them keeps the answer.
     pub(crate) async fn document(
         &self,
         repository: &registry::Repository,
         blob: &Descriptor,
         limit: usize,
-    ) -> Result<Vec<u8>> {
+    ) -> Result<Arc<OnceCell<Vec<u8>>>> {
         let cell = {
             let mut documents = self.0.fetching.documents.lock().unwrap_or_else(PoisonError::into_inner);
             documents.retain(|_, cell| cell.strong_count() > 0);
@@ -186,7 +187,8 @@ impl Images {
                 cell
             })
         };
-        Ok(cell.get_or_try_init(|| repository.document(blob, limit)).await?.clone())
+        cell.get_or_try_init(|| repository.document(blob, limit)).await?;
+        Ok(cell)
     }
 }
 
@@ -194,7 +196,7 @@ impl Job {
     /// Waits for the end.
     async fn finished(&self) -> Result<()> {
         let mut phase = self.phase.clone();
-        let last = phase.wait_for(|p| matches!(p, Phase::Complete | Phase::Failed(_))).await;
+        let last = phase.wait_for(|p| matches!(p, Phase::Complete { .. } | Phase::Failed(_))).await;
         match last.as_deref() {
             Ok(Phase::Failed(error)) => Err(error.clone()),
             Ok(_) => Ok(()),
@@ -212,7 +214,7 @@ impl Job {
                 tell(event);
             }
             match now {
-                Phase::Complete => return Ok(()),
+                Phase::Complete { .. } => return Ok(()),
                 Phase::Failed(error) => return Err(error),
                 // Bytes come all the time: look again after a while, or when there is something else.
                 Phase::Downloading { .. } => {
@@ -235,7 +237,7 @@ impl Phase {
             Phase::Verifying => 3,
             Phase::Downloaded => 4,
             Phase::Extracting { .. } => 5,
-            Phase::Complete => 6,
+            Phase::Complete { .. } => 6,
             Phase::Failed(_) => 7,
         }
     }
@@ -249,9 +251,10 @@ impl Phase {
             return events;
         }
         for step in *told + 1..order {
-            match step {
-                3 => events.push(Event::Verifying),
-                4 => events.push(Event::Downloaded),
+            match (step, self) {
+                (3, _) => events.push(Event::Verifying),
+                (4, _) => events.push(Event::Downloaded),
+                (5, Phase::Complete { total }) => events.push(Event::Extracting { current: *total, total: *total }),
                 _ => {}
             }
         }
@@ -262,7 +265,7 @@ impl Phase {
             Phase::Verifying => Some(Event::Verifying),
             Phase::Downloaded => Some(Event::Downloaded),
             Phase::Extracting { total } => Some(Event::Extracting { current: *total, total: *total }),
-            Phase::Complete => Some(Event::Complete),
+            Phase::Complete { .. } => Some(Event::Complete),
             Phase::Queued | Phase::Failed(_) => None,
         });
         events

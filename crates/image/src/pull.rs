@@ -146,7 +146,9 @@ impl Images {
     async fn bring(&self, repository: &registry::Repository, resolved: &Resolved, tell: Tell<'_>) -> Result<()> {
         let manifest = &resolved.manifest;
         let compressions = choose::compressions(manifest)?;
-        let bytes = self.document(repository, &manifest.config, CONFIG_LIMIT).await?;
+        // Kept until the end: another pull of the image finds it here.
+        let document = self.document(repository, &manifest.config, CONFIG_LIMIT).await?;
+        let bytes = document.get().cloned().unwrap_or_default();
         let config = choose::config(&bytes, manifest)?;
         let chains = chains(&config);
         let documents = resolved.documents.iter().map(|(d, _)| d);

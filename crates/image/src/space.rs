@@ -35,10 +35,7 @@ impl State {
     fn needed(&self, thing: &Thing) -> bool {
         self.pins.contains_key(thing)
             || match thing {
-                Thing::Layer(chain) => {
-                    self.images.values().any(|i| i.chains.contains(chain))
-                        || self.held.values().any(|h| h.contains(chain))
-                }
+                Thing::Layer(chain) => self.images.values().any(|i| i.chains.contains(chain)),
                 Thing::Blob(digest) => self.images.values().any(|i| i.blobs().any(|b| b == digest)),
             }
     }
@@ -101,11 +98,10 @@ impl Images {
                 Thing::Blob(digest) => self.0.layers.remove_blob(digest),
             };
             match freed {
+                // A container, or another image's layer, stands on it: its removal comes back to this.
+                Ok(()) | Err(layer::Error::InUse { .. } | layer::Error::NotFound { .. }) => {}
                 // What stays is an orphan that the next start reclaims.
-                Err(error) if !matches!(error, layer::Error::NotFound { .. }) => {
-                    tracing::warn!(%error, ?thing, "could not be freed");
-                }
-                _ => {}
+                Err(error) => tracing::warn!(%error, ?thing, "could not be freed"),
             }
             self.state().dying = None;
             self.0.changed.notify_all();
@@ -113,14 +109,16 @@ impl Images {
         }
     }
 
-    /// No container stands on the layers of this image any more. Only of interest when the image was removed by force
-    /// while one did.
-    pub fn released(&self, image: &Digest) {
-        let mut state = self.state();
-        let Some(chains) = state.held.remove(image) else { return };
-        state.doom(chains.into_iter().rev().map(Thing::Layer));
-        drop(state);
-        self.commit();
+    /// A container that stood on this layer is gone. Frees the layer, and those below, when no image has them any more
+    /// and nothing else stands on them: an image can be removed by force while a stopped container uses it.
+    pub fn released(&self, chain: &ChainId) {
+        let mut chains = vec![chain.clone()];
+        while let Some(parent) = chains.last().and_then(|chain| self.0.layers.parent(chain)) {
+            chains.push(parent);
+        }
+        if !self.state().doom(chains.into_iter().map(Thing::Layer)).is_empty() {
+            self.commit();
+        }
     }
 
     /// At a start, when containers are known: frees what no image and no container needs, which is what crashed work

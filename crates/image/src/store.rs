@@ -6,7 +6,7 @@ use crate::names::Names;
 use crate::record::{self, DOCUMENT_LIMIT, Record, Stored};
 use crate::space::Thing;
 use crate::{Error, Result};
-use layer::{ChainId, Layers};
+use layer::Layers;
 use oci::Digest;
 use oci::image::ImageConfig;
 use std::collections::{BTreeMap, VecDeque};
@@ -53,8 +53,6 @@ pub(crate) struct State {
     pub pending: Pending,
     /// Needed by work under way.
     pub pins: BTreeMap<Thing, usize>,
-    /// Layers of removed images that containers still stand on.
-    pub held: BTreeMap<Digest, Vec<ChainId>>,
     /// To be freed once the removal of what named them is on the disk.
     pub doomed: VecDeque<Thing>,
     /// Being freed.
