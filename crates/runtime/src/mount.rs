@@ -18,7 +18,7 @@ use sys::rootfs;
 const PROC_MAGIC: u64 = 0x9fa0;
 
 /// The files of procfs over which lxcfs and the like may put their own.
-const OVER_PROC: [&str; 9] = [
+const OVER_PROC: [&str; 11] = [
     "/proc/cpuinfo",
     "/proc/diskstats",
     "/proc/meminfo",
@@ -27,7 +27,9 @@ const OVER_PROC: [&str; 9] = [
     "/proc/uptime",
     "/proc/loadavg",
     "/proc/slabinfo",
+    "/proc/net/dev",
     "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/crypto/fips_enabled",
 ];
 
 /// The failure of the mount at `destination`.
@@ -136,7 +138,7 @@ pub(crate) fn bind(root: BorrowedFd, mount: &Mount, options: &Options, tree: Bor
         rootfs::create_file(root, mount.destination.as_bytes(), 0o644)
     };
     let target = target.map_err(failed("create mountpoint"))?;
-    not_procfs(mount, target.as_fd())?;
+    not_procfs(mount, target.as_fd(), is(&mount.destination, "proc") && is_procfs(tree))?;
     if kind != FileType::Directory && rootfs::kind(target.as_fd()).map_err(failed("stat"))?.0 == FileType::Directory {
         return Err(failed("create mountpoint")(Errno::NOTDIR));
     }
@@ -147,9 +149,7 @@ pub(crate) fn bind(root: BorrowedFd, mount: &Mount, options: &Options, tree: Bor
 /// Mounts a new file system and returns it.
 pub(crate) fn filesystem(root: BorrowedFd, mount: &Mount, options: &Options) -> Result<OwnedFd, Failure> {
     let target = directory(root, &mount.destination).map_err(|e| failed(mount, "create mountpoint", e))?;
-    if mount.kind != "proc" || !is(&mount.destination, "proc") {
-        not_procfs(mount, target.as_fd())?;
-    }
+    not_procfs(mount, target.as_fd(), mount.kind == "proc")?;
     let made = detached(mount, options, Some(target.as_fd()))?;
     if options.copy_up {
         // Writable until the copy is there; finished by `change` below.
@@ -209,14 +209,24 @@ pub(crate) fn directory(root: BorrowedFd, destination: &str) -> Result<OwnedFd, 
     }
 }
 
-/// Refuses to cover parts of procfs, where this runtime and the container's programs read and write.
-fn not_procfs(mount: &Mount, target: BorrowedFd) -> Result<(), Failure> {
-    let on_procfs = rustix::fs::fstatfs(target).is_ok_and(|fs| fs.f_type as u64 == PROC_MAGIC);
-    if on_procfs && !OVER_PROC.contains(&mount.destination.as_str()) {
-        let text = format!("{:?} cannot be mounted because it is inside /proc", mount.destination);
-        return Err(Failure::invalid(&format!("mount {}", mount.destination), text));
+/// Refuses to cover parts of procfs, where this runtime and the container's programs read and write, and to put anything
+/// but a procfs (`what` is a mount of one) in its place.
+fn not_procfs(mount: &Mount, target: BorrowedFd, what: bool) -> Result<(), Failure> {
+    let refuse = |why: &str| {
+        let text = format!("{:?} cannot be mounted because it is {why}", mount.destination);
+        Err(Failure::invalid(&format!("mount {}", mount.destination), text))
+    };
+    if is(&mount.destination, "proc") {
+        return if what { Ok(()) } else { refuse("not of type proc") };
+    }
+    if is_procfs(target) && !OVER_PROC.contains(&mount.destination.as_str()) {
+        return refuse("inside /proc");
     }
     Ok(())
+}
+
+fn is_procfs(fd: BorrowedFd) -> bool {
+    rustix::fs::fstatfs(fd).is_ok_and(|fs| fs.f_type as u64 == PROC_MAGIC)
 }
 
 /// Whether `mount` shows the container's cgroup.

@@ -288,6 +288,19 @@ pub(crate) fn is(destination: &str, name: &str) -> bool {
     names.next() == Some(name) && names.next().is_none()
 }
 
+/// `destination` as an absolute path without `.` and `..`.
+fn clean(destination: &str) -> String {
+    let mut names = Vec::new();
+    for name in destination.split('/') {
+        match name {
+            "" | "." => {}
+            ".." => drop(names.pop()),
+            name => names.push(name),
+        }
+    }
+    format!("/{}", names.join("/"))
+}
+
 fn mounts(spec: &Spec) -> Result<Vec<(Mount, Options)>, Failure> {
     let one = |mount: &Mount| {
         if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
@@ -298,7 +311,11 @@ fn mounts(spec: &Spec) -> Result<Vec<(Mount, Options)>, Failure> {
         if mount.kind.is_empty() && options.bind.is_none() {
             return Err(Failure::invalid("mounts", format!("the mount at {:?} has no type", mount.destination)));
         }
-        Ok((mount.clone(), options))
+        let destination = clean(&mount.destination);
+        if destination == "/" {
+            return Err(Failure::invalid("mounts", format!("{:?} is not a place to mount on", mount.destination)));
+        }
+        Ok((Mount { destination, ..mount.clone() }, options))
     };
     spec.mounts.iter().map(one).collect()
 }
@@ -447,5 +464,46 @@ pub(crate) fn cgroup_path(spec: &Spec, id: &str) -> String {
         None | Some("") => format!("/dhow/{id}"),
         Some(path) if path.starts_with('/') => path.into(),
         Some(path) => PathBuf::from("/").join(path).to_string_lossy().into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations() {
+        for (given, cleaned) in [
+            ("/a/b", "/a/b"),
+            ("a//b/", "/a/b"),
+            ("/../../x", "/x"),
+            ("/x/../proc/.", "/proc"),
+            ("", "/"),
+            ("/..", "/"),
+        ] {
+            assert_eq!(clean(given), cleaned);
+        }
+        assert!(is("/proc", "proc") && is("//proc/", "proc") && !is("/proc/x", "proc") && !is("/", "proc"));
+    }
+
+    #[test]
+    fn device_numbers() {
+        let of = |kind: &str, path: &str, major| {
+            device(&spec::Device { path: path.into(), kind: kind.into(), major, minor: 1, ..spec::Device::default() })
+        };
+        assert_eq!(of("c", "/dev/x", 4).unwrap().number, rustix::fs::makedev(4, 1));
+        assert!(of("c", "/dev/x", -1).is_err());
+        assert!(of("c", "/dev/x", 1 << 40).is_err());
+        assert!(of("x", "/dev/x", 1).is_err());
+        assert!(of("c", "dev/x", 1).is_err());
+    }
+
+    #[test]
+    fn cgroup_paths() {
+        let of = |path: &str| {
+            let linux = Linux { cgroups_path: path.into(), ..Linux::default() };
+            cgroup_path(&Spec { linux: Some(linux), ..Spec::default() }, "id")
+        };
+        assert_eq!([of(""), of("/a/b"), of("a")], ["/dhow/id", "/a/b", "/a"]);
     }
 }

@@ -135,10 +135,22 @@ pub fn wait(pidfd: BorrowedFd) -> i32 {
     status.exit_status().or(status.terminating_signal().map(|s| 128 + s)).unwrap()
 }
 
-pub fn stop(running: Running) {
-    sys::process::pidfd_send_signal(running.pidfd.as_fd(), 9).unwrap();
-    wait(running.pidfd.as_fd());
-    running.cgroup.remove().unwrap();
+/// A running container that does not outlive its test.
+pub struct Live(pub Running);
+
+impl std::ops::Deref for Live {
+    type Target = Running;
+    fn deref(&self) -> &Running {
+        &self.0
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        let _ = sys::process::pidfd_send_signal(self.pidfd.as_fd(), 9);
+        let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
+        let _ = self.cgroup.remove();
+    }
 }
 
 pub fn strings(list: &[&str]) -> Vec<String> {

@@ -279,6 +279,17 @@ fn nothing_covers_procfs() {
         let failure = b.refused();
         assert_eq!((failure.kind, failure.stage), (FailureKind::Invalid, format!("mount {path}")));
     }
+    // Nor may anything but a procfs stand in its place.
+    for kind in ["tmpfs", "bind"] {
+        let mut b = Bench::new(&["true"]);
+        let source = b.base.join("canary").to_str().unwrap().to_string();
+        b.spec.mounts[0] = mount(kind, &source, "/x/../proc", &[]);
+        assert!(b.refused().text.ends_with("\"/proc\" cannot be mounted because it is not of type proc"));
+    }
+    let mut hosts = Bench::sh("test -d /proc/$PARENT && echo sees the host");
+    hosts.spec.mounts[0] = mount("bind", "/proc", "/proc", &["rbind"]);
+    hosts.process().env.push(format!("PARENT={}", std::process::id()));
+    hosts.gives(0, "sees the host\n");
     let mut allowed = Bench::new(&["cat", "/proc/uptime"]);
     let source = allowed.base.join("canary/file").to_str().unwrap().to_string();
     allowed.mount("bind", &source, "/proc/uptime", &["bind"]);

@@ -20,10 +20,10 @@ pub const CASES: &[Case] = &[
 ];
 
 /// A container that waits to be killed.
-fn waiting() -> (Bench, Running) {
+fn waiting() -> (Bench, Live) {
     let b = Bench::new(&["sleep", "1000"]);
     let running = b.start(Stdio::default()).unwrap();
-    (b, running)
+    (b, Live(running))
 }
 
 fn process(args: &[&str]) -> Process {
@@ -89,7 +89,7 @@ fn exec_joins_the_container() {
     assert_eq!(pids, expected);
     sys::process::pidfd_send_signal(running.pidfd.as_fd(), 9).unwrap();
     assert_eq!(wait(sleeper.pidfd.as_fd()), 128 + 9);
-    stop(running);
+    drop(running);
     // This process is still where it was.
     Bench::new(&["true"]).gives(0, "");
 }
@@ -112,14 +112,14 @@ fn exec_failures() {
         assert!(text.starts_with(&format!("chdir to cwd ({cwd:?}) set in config.json failed: ")), "{text}");
     }
     assert_eq!(running.cgroup.pids(), [running.pid]);
-    stop(running);
+    drop(running);
 }
 
 fn exec_leaks_nothing() {
     let (_b, running) = waiting();
     let out = execute(&running, &process(&["ls", "/proc/self/fd"]));
     assert_eq!(out, Out { code: 0, text: "0\n1\n2\n3\n".into() });
-    stop(running);
+    drop(running);
 }
 
 fn terminals() {
@@ -141,7 +141,7 @@ fn terminals() {
     let executed = exec(&running, &process, None, Stdio::default()).unwrap();
     assert_eq!(read_master(executed.terminal.as_ref().unwrap()), "/dev/pts/0\r\n10 20\r\n");
     assert_eq!(wait(executed.pidfd.as_fd()), 5);
-    stop(running);
+    drop(running);
 }
 
 fn shared_namespaces() {
@@ -153,7 +153,7 @@ fn shared_namespaces() {
     }
     b.spec.hostname = "renamed".into();
     b.gives(0, "sleep\nrenamed\nnot first\n");
-    stop(running);
+    drop(running);
     Bench::new(&["true"]).gives(0, "");
 }
 
@@ -177,7 +177,7 @@ fn network_namespace_by_descriptor() {
     assert_eq!(text.trim_end(), link.to_str().unwrap());
     assert_eq!(wait(second.pidfd.as_fd()), 0);
     second.cgroup.remove().unwrap();
-    stop(running);
+    drop(running);
 }
 
 fn user_namespace() {
@@ -192,11 +192,11 @@ fn user_namespace() {
     let out = b.run().unwrap();
     assert_eq!(out.text, "0\n         0     100000      65536\n1:3\nwrote\n");
     b.process().args = strings(&["sleep", "1000"]);
-    let running = b.start(Stdio::default()).unwrap();
+    let running = Live(b.start(Stdio::default()).unwrap());
     assert_eq!(execute(&running, &process(&["id", "-u"])).text, "0\n");
     let uid = std::fs::read_to_string(format!("/proc/{}/status", running.pid)).unwrap();
     assert!(uid.contains("Uid:\t100000\t"), "{uid}");
-    stop(running);
+    drop(running);
 }
 
 fn time_namespace() {
