@@ -32,7 +32,9 @@ fn devices(plan: &Plan) -> impl Iterator<Item = Device> {
     });
     let own = |device: &Device| !plan.devices.iter().any(|given| given.path == device.path);
     let defaults: Vec<_> = defaults.filter(own).collect();
-    defaults.into_iter().chain(plan.devices.iter().cloned())
+    // `ptmx` is always the link to that of the container's own devpts; all the host's devices (--privileged) have another.
+    let given = plan.devices.iter().filter(|device| device.path != "/dev/ptmx");
+    defaults.into_iter().chain(given.cloned())
 }
 
 fn failed(path: &str, e: Errno) -> Failure {
@@ -44,12 +46,19 @@ pub(crate) fn populate(dev: BorrowedFd, plan: &Plan) -> Result<(), Failure> {
     if !plan.namespaces.has_user() {
         for device in devices(plan) {
             if let Some(below) = device.path.strip_prefix("/dev/") {
-                make(dev, below, &device).map_err(|e| failed(&device.path, e))?;
+                match make(dev, below, &device) {
+                    // Nobody else has been here: the configuration names it twice.
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(e) => return Err(failed(&device.path, e)),
+                }
             }
         }
     }
     for (name, target) in LINKS {
-        rustix::fs::symlinkat(target, dev, name).map_err(|e| failed(name, e))?;
+        match rustix::fs::symlinkat(target, dev, name) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(e) => return Err(failed(name, e)),
+        }
     }
     if rustix::fs::access("/proc/kcore", rustix::fs::Access::EXISTS).is_ok() {
         rustix::fs::symlinkat("/proc/kcore", dev, "core").map_err(|e| failed("core", e))?;

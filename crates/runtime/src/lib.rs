@@ -32,6 +32,8 @@
 //!   and the like where the kernel has no such thing and runc goes on as well.
 //! - Nothing of the container's file system is executed or loaded before the last execve.
 //!
+//! It needs Linux 5.12 (mount_setattr).
+//!
 //! It must never know what an image, a registry or a daemon is, and it reads no annotations.
 
 mod cgroups;

@@ -50,7 +50,7 @@ fn dev_has_dockers_nodes() {
 }
 
 fn own_devices() {
-    let mut b = Bench::sh("stat -c '%n %t:%T %a %u:%g' /dev/net/tun /dev/null /odd/fifo");
+    let mut b = Bench::sh("stat -c '%n %t:%T %a %u:%g' /dev/net/tun /dev/null /odd/fifo /dev/ptmx");
     let device = |path: &str, kind: &str, major, minor, mode, uid| Device {
         path: path.into(),
         kind: kind.into(),
@@ -63,9 +63,11 @@ fn own_devices() {
     b.linux().devices = vec![
         device("/dev/net/tun", "c", 10, 200, 0o600, 7),
         device("/dev/null", "c", 1, 3, 0o640, 0),
+        device("/dev/null", "c", 1, 3, 0o600, 0),
+        device("/dev/ptmx", "c", 5, 2, 0o666, 0),
         device("/odd/fifo", "p", 0, 0, 0o611, 0),
     ];
-    b.gives(0, "/dev/net/tun a:c8 600 7:7\n/dev/null 1:3 640 0:0\n/odd/fifo 0:0 611 0:0\n");
+    b.gives(0, "/dev/net/tun a:c8 600 7:7\n/dev/null 1:3 640 0:0\n/odd/fifo 0:0 611 0:0\n/dev/ptmx 0:0 777 0:0\n");
 }
 
 fn masked_and_readonly_paths() {
