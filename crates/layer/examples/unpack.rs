@@ -7,7 +7,9 @@ use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().collect();
-    let [_, store, file, kind, rest @ ..] = args.as_slice() else { return Err("unpack STORE FILE none|gzip|zstd [sync]".into()) };
+    let [_, store, file, kind, rest @ ..] = args.as_slice() else {
+        return Err("unpack STORE FILE none|gzip|zstd [sync]".into());
+    };
     let kind = match kind.as_str() {
         "gzip" => Compression::Gzip,
         "zstd" => Compression::Zstd,

@@ -55,7 +55,8 @@ impl Blobs {
         for name in crate::store::names(&blobs.root, "partial")? {
             if let Some(plain) = name.strip_suffix(".whole") {
                 let (from, to) = (format!("partial/{name}"), format!("partial/{plain}"));
-                renameat(&blobs.root, from.as_str(), &blobs.root, to.as_str()).map_err(|e| Error::io("rename", from, e))?;
+                renameat(&blobs.root, from.as_str(), &blobs.root, to.as_str())
+                    .map_err(|e| Error::io("rename", from, e))?;
             }
         }
         Ok(blobs)
@@ -69,7 +70,8 @@ impl Blobs {
     pub fn get(&self, digest: &Digest) -> Result<Option<File>> {
         // Named again at the end: it may get its name between the two looks.
         for path in [named(digest), whole(digest), named(digest)] {
-            match openat(&self.root, path.as_str(), OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+            match openat(&self.root, path.as_str(), OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+            {
                 Ok(fd) => return Ok(Some(fd.into())),
                 Err(Errno::NOENT) => {}
                 Err(e) => return Err(Error::io("open", path, e)),

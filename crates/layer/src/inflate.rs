@@ -47,12 +47,9 @@ impl Inflate {
     pub fn new(compression: Compression, limits: &Limits) -> Result<Inflate> {
         Ok(match compression {
             Compression::None => Inflate::Plain,
-            Compression::Gzip => Inflate::Gzip(Box::new(Gzip {
-                state: Decompress::new_gzip(15),
-                between: true,
-                members: 0,
-                magic: 0,
-            })),
+            Compression::Gzip => {
+                Inflate::Gzip(Box::new(Gzip { state: Decompress::new_gzip(15), between: true, members: 0, magic: 0 }))
+            }
             Compression::Zstd => {
                 let mut state = DCtx::try_create().ok_or_else(|| broken("out of memory"))?;
                 state.set_parameter(DParameter::WindowLogMax(limits.window_log)).map_err(zstd_error)?;
@@ -91,7 +88,8 @@ impl Gzip {
             // The decoder would report anything else as a bad header; this says what it is.
             for byte in input.iter().take(2 - usize::from(self.magic)) {
                 if *byte != [0x1f, 0x8b][usize::from(self.magic & 1)] {
-                    let what = if self.members == 0 { "not a gzip stream" } else { "something follows the gzip stream" };
+                    let what =
+                        if self.members == 0 { "not a gzip stream" } else { "something follows the gzip stream" };
                     return Err(broken(what));
                 }
                 self.magic += 1;
@@ -112,7 +110,9 @@ impl Gzip {
                 Ok(Step { taken, more: false })
             }
             Ok(Status::Ok) => Ok(Step { taken, more: out.len() == out.capacity() }),
-            Ok(Status::BufError) if taken > 0 || out.len() > before_out || input.is_empty() || out.len() == out.capacity() => {
+            Ok(Status::BufError)
+                if taken > 0 || out.len() > before_out || input.is_empty() || out.len() == out.capacity() =>
+            {
                 Ok(Step { taken, more: out.len() == out.capacity() })
             }
             Ok(Status::BufError) => Err(broken("the gzip stream makes no progress")),
@@ -182,8 +182,7 @@ mod tests {
     fn members_and_frames() {
         let data: Vec<u8> = (0..100_000u32).flat_map(|i| (i / 7).to_le_bytes()).collect();
         let two = [gzip(&data), gzip(b"more")].concat();
-        let frames =
-            [zstd::bulk::compress(&data, 3).unwrap(), zstd::bulk::compress(b"more", 3).unwrap()].concat();
+        let frames = [zstd::bulk::compress(&data, 3).unwrap(), zstd::bulk::compress(b"more", 3).unwrap()].concat();
         let want = [&data[..], b"more"].concat();
         for piece in [1, 7, 1000, 1 << 20] {
             assert_eq!(run(Compression::Gzip, &two, piece).unwrap(), want);
@@ -193,7 +192,9 @@ mod tests {
         assert_eq!(run(Compression::Gzip, &gzip(b""), 3).unwrap(), b"");
         for (kind, whole) in [(Compression::Gzip, two), (Compression::Zstd, frames)] {
             for piece in [1, 1 << 20] {
-                for garbage in [&b"x"[..], b"\0", b"\x1f", b"\x1f\x8b", b"\x1f\x8c\0\0\0\0\0\0\0\0\0\0\0", b"\x28\xb5\x2f"] {
+                for garbage in
+                    [&b"x"[..], b"\0", b"\x1f", b"\x1f\x8b", b"\x1f\x8c\0\0\0\0\0\0\0\0\0\0\0", b"\x28\xb5\x2f"]
+                {
                     assert!(run(kind, &[&whole[..], garbage].concat(), piece).is_err(), "{kind:?} {garbage:?}");
                 }
                 assert!(run(kind, &whole[..whole.len() - 1], piece).is_err());

@@ -3,7 +3,8 @@
 use crate::error::{Error, Result};
 use crate::tar::{Entry, Kind, Time, Writer};
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RawDir, Stat, fgetxattr, flistxattr, fstat, major, minor, openat, readlinkat, statat,
+    AtFlags, FileType, Mode, OFlags, RawDir, Stat, fgetxattr, flistxattr, fstat, major, minor, openat, readlinkat,
+    statat,
 };
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -192,7 +193,8 @@ fn xattrs(fd: BorrowedFd, path: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     };
     let mut all = Vec::new();
     for name in listed.split(|b| *b == 0) {
-        let ours = name.starts_with(b"user.") || name == b"security.capability" || name.starts_with(b"system.posix_acl_");
+        let ours =
+            name.starts_with(b"user.") || name == b"security.capability" || name.starts_with(b"system.posix_acl_");
         if !ours || name.starts_with(b"user.overlay.") {
             continue;
         }

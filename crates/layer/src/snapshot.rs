@@ -11,7 +11,9 @@
 use crate::error::{Error, Result};
 use crate::store::{ChainId, Layers};
 use crate::unpack::place::is_whiteout;
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RawDir, Uid, chmodat, chownat, mkdirat, openat, readlinkat, statat, symlinkat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, RawDir, Uid, chmodat, chownat, mkdirat, openat, readlinkat, statat, symlinkat,
+};
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -80,11 +82,13 @@ impl Layers {
         let lower: Vec<String> =
             self.visible(top.as_ref())?.iter().map(|record| format!("layers/{}/d", record.number)).collect();
         let lower = if lower.is_empty() { "empty".into() } else { lower.join(":") };
-        // A volatile mount leaves this mark, and overlayfs refuses to mount again while it is there.
-        let mark = format!("{path}/w/work/incompat/volatile");
-        match unlinkat(&self.0.root, mark.as_str(), AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => {}
-            Err(e) => return Err(Error::io("remove", mark, e)),
+        // A volatile mount leaves a mark here, and overlayfs refuses to mount again while it is there.
+        let work = format!("{path}/w/work");
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match openat(&self.0.root, work.as_str(), flags, Mode::empty()) {
+            Ok(work) => crate::remove::remove_at(work.as_fd(), c"incompat")?,
+            Err(Errno::NOENT) => {}
+            Err(e) => return Err(Error::io("open", work, e)),
         }
         let mut options = vec![format!("lowerdir={lower}"), format!("upperdir={path}/u"), format!("workdir={path}/w")];
         // No file handles and no redirects in what is written: any other program can read the upper directory.
@@ -187,7 +191,9 @@ fn size_below(dir: BorrowedFd, depth: usize, seen: &mut HashSet<u64>) -> Result<
         }
         if entry.file_type() == FileType::Directory {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            if depth < DEEP && let Ok(below) = openat(dir, name, flags, Mode::empty()) {
+            if depth < DEEP
+                && let Ok(below) = openat(dir, name, flags, Mode::empty())
+            {
                 sum += size_below(below.as_fd(), depth + 1, seen)?;
             }
             continue;

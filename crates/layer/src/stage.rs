@@ -6,9 +6,9 @@
 use crate::error::{Error, Result};
 use crate::merged::{self, Found};
 use crate::store::{Applied, ChainId, Layers, Record};
+use crate::tar::Time;
 use crate::unpack::place::{reopen, times};
 use crate::unpack::{Unpacked, set_xattr, split};
-use crate::tar::Time;
 use oci::Digest;
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, copy_file_range, fchmod, fchown, fgetxattr, flistxattr, fstat,
@@ -108,7 +108,8 @@ fn link(own: BorrowedFd, all: &[BorrowedFd], below: &[BorrowedFd], path: &[u8], 
     let copied = copy_up(&found, target_dir.as_fd(), target_name, path)?;
     // The link's own directory was left in place, or made, while unpacking.
     let (dir, name) = split(path);
-    let dir = sys::rootfs::resolve(own, dir, OFlags::PATH | OFlags::DIRECTORY).map_err(|e| Error::at("open", path, e))?;
+    let dir =
+        sys::rootfs::resolve(own, dir, OFlags::PATH | OFlags::DIRECTORY).map_err(|e| Error::at("open", path, e))?;
     match linkat(&target_dir, target_name, &dir, name, AtFlags::empty()) {
         // A later entry of the archive stands there: it wins.
         Ok(()) | Err(Errno::EXIST) => Ok(copied),

@@ -127,8 +127,7 @@ impl Layers {
             Errno::WOULDBLOCK => Error::InUse { name: root.display().to_string(), by: "another process".into() },
             e => error("lock", e),
         })?;
-        let dirs =
-            ["layers", "rw", "blobs", "blobs/sha256", "blobs/sha512", "partial", "empty", "trash", "quarantine"];
+        let dirs = ["layers", "rw", "blobs", "blobs/sha256", "blobs/sha512", "partial", "empty", "trash", "quarantine"];
         for name in dirs {
             let mode = if name == "empty" { Mode::from_raw_mode(0o755) } else { private };
             match mkdirat(&fd, name, mode) {
@@ -372,7 +371,8 @@ impl Layers {
         let named = self.flush().and_then(|()| {
             self.0.blobs.name(&blobs)?;
             for record in &layers {
-                let (from, to) = (format!("layers/{}/meta.new", record.number), format!("layers/{}/meta.json", record.number));
+                let (from, to) =
+                    (format!("layers/{}/meta.new", record.number), format!("layers/{}/meta.json", record.number));
                 renameat(&self.0.root, from.as_str(), &self.0.root, to.as_str())
                     .map_err(|e| Error::io("rename", from, e))?;
             }
@@ -408,8 +408,10 @@ impl Layers {
             let mut state = self.state();
             let record = state.layers.get(chain).ok_or_else(|| no_layer(chain))?;
             let number = record.number;
-            let above = state.layers.values().find(|r| r.parent.as_ref() == Some(chain)).map(|r| format!("layer {}", r.chain));
-            let writable = || state.writable.iter().find(|(_, top)| top.as_ref() == Some(chain)).map(|(id, _)| id.clone());
+            let above =
+                state.layers.values().find(|r| r.parent.as_ref() == Some(chain)).map(|r| format!("layer {}", r.chain));
+            let writable =
+                || state.writable.iter().find(|(_, top)| top.as_ref() == Some(chain)).map(|(id, _)| id.clone());
             if let Some(by) = above.or_else(writable) {
                 return Err(Error::InUse { name: format!("layer {chain}"), by });
             }
@@ -428,7 +430,8 @@ impl Layers {
         live_chains: &HashSet<ChainId>,
         live_blobs: &HashSet<Digest>,
     ) -> Result<()> {
-        let dead: Vec<String> = self.state().writable.keys().filter(|id| !live_writable.contains(*id)).cloned().collect();
+        let dead: Vec<String> =
+            self.state().writable.keys().filter(|id| !live_writable.contains(*id)).cloned().collect();
         for id in dead {
             self.discard(&id)?;
         }

@@ -73,7 +73,9 @@ impl Records {
                 _ => Err(invalid("names in an unknown character set")),
             },
             b"SCHILY.realsize" => Err(invalid("sparse file of the star program, which others read differently")),
-            b"GNU.dumpdir" | b"GNU.volume.size" | b"GNU.volume.offset" => Err(invalid("part of a dump of several volumes")),
+            b"GNU.dumpdir" | b"GNU.volume.size" | b"GNU.volume.offset" => {
+                Err(invalid("part of a dump of several volumes"))
+            }
             _ => match (key.strip_prefix(b"SCHILY.xattr."), key.strip_prefix(b"GNU.sparse.")) {
                 (Some(name), _) => self.xattr(name, value),
                 (_, Some(key)) => self.sparse.take(key, value, ranges),

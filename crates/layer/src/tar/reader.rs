@@ -83,7 +83,17 @@ pub struct Reader<R> {
 impl<R: BufRead> Reader<R> {
     /// Reads the archive that `input` gives, within `limits`.
     pub fn new(input: R, limits: &Limits) -> Reader<R> {
-        Reader { input, limits: limits.clone(), stored: 0, padding: 0, sparse: false, headers: 0, entries: 0, bytes: 0, ended: false }
+        Reader {
+            input,
+            limits: limits.clone(),
+            stored: 0,
+            padding: 0,
+            sparse: false,
+            headers: 0,
+            entries: 0,
+            bytes: 0,
+            ended: false,
+        }
     }
 
     /// Goes on to the next entry and fills `entry`. `false`: that was all, the input was read to its very end.
@@ -104,7 +114,10 @@ impl<R: BufRead> Reader<R> {
             self.headers += 1;
             // Three headers before each entry are more than any writer needs.
             if self.headers > self.limits.entries.saturating_mul(4) {
-                return Err(Error::Limit { what: "number of tar headers", limit: self.limits.entries.saturating_mul(4) });
+                return Err(Error::Limit {
+                    what: "number of tar headers",
+                    limit: self.limits.entries.saturating_mul(4),
+                });
             }
             let header = Header::new(&block)?;
             if !self.extension(&header, &mut before)? {
@@ -158,6 +171,8 @@ impl<R: BufRead> Reader<R> {
         if !matches!(flag, b'x' | b'g' | b'L' | b'K') {
             return Ok(false);
         }
+        // Nobody needs these, but a reader that stops at a malformed one sees another archive.
+        (header.mode()?, header.uid()?, header.gid()?, header.mtime()?, header.device()?);
         let most = if matches!(flag, b'x' | b'g') { self.limits.header } else { self.limits.path + 1 };
         let content = self.content(header.size()?, most)?;
         match flag {
@@ -209,9 +224,12 @@ impl<R: BufRead> Reader<R> {
         }
         entry.link.clear();
         entry.mode = header.mode()?;
-        entry.uid = records.uid.map_or_else(|| header.uid(), Ok)?;
-        entry.gid = records.gid.map_or_else(|| header.gid(), Ok)?;
-        entry.mtime = records.mtime.map_or_else(|| Ok(Time { secs: header.mtime()?, nanos: 0 }), Ok::<_, Error>)?;
+        let (uid, gid) = (header.uid()?, header.gid()?);
+        entry.uid = records.uid.unwrap_or(uid);
+        entry.gid = records.gid.unwrap_or(gid);
+        let secs = header.mtime()?;
+        entry.mtime = records.mtime.unwrap_or(Time { secs, nanos: 0 });
+        let device = header.device()?;
         entry.device = (0, 0);
         entry.xattrs = records.xattrs;
         entry.sparse = None;
@@ -239,7 +257,7 @@ impl<R: BufRead> Reader<R> {
                     entry.link = long;
                 }
             }
-            Kind::Char | Kind::Block => entry.device = header.device()?,
+            Kind::Char | Kind::Block => entry.device = device,
             Kind::File => {
                 self.stored = stored;
                 self.padding = padding(stored);

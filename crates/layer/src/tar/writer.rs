@@ -65,7 +65,9 @@ impl<W: Write> Writer<W> {
         let records = records(entry, &path, size);
         if !records.is_empty() {
             let mut name = b"PaxHeaders/".to_vec();
-            name.extend_from_slice(path.strip_suffix(b"/").unwrap_or(&path).rsplit(|b| *b == b'/').next().unwrap_or_default());
+            name.extend_from_slice(
+                path.strip_suffix(b"/").unwrap_or(&path).rsplit(|b| *b == b'/').next().unwrap_or_default(),
+            );
             name.truncate(100);
             let plain = Entry { mode: 0o644, ..Entry::default() };
             self.block(&plain, b'x', &name, b"", records.len() as u64)?;

@@ -4,7 +4,9 @@
 use super::place::times;
 use crate::error::{Error, Result};
 use crate::tar::Entry;
-use rustix::fs::{AtFlags, Gid, Mode, Uid, XattrFlags, chownat, fchmod, fchown, fsetxattr, futimens, lsetxattr, utimensat};
+use rustix::fs::{
+    AtFlags, Gid, Mode, Uid, XattrFlags, chownat, fchmod, fchown, fsetxattr, futimens, lsetxattr, utimensat,
+};
 use rustix::io::Errno;
 use std::os::fd::{AsRawFd, BorrowedFd};
 

@@ -82,7 +82,8 @@ fn directory(
     let error = |doing, e: Errno| Error::at(doing, &entry.path, e);
     let mut foreign = places.inherits();
     let mut opaque = false;
-    let mut mode = if foreign { u32::MAX } else { entry.mode };
+    // mkdir(2) takes no set-id bits.
+    let mut mode = if foreign { u32::MAX } else { entry.mode & !SET_ID };
     let parent = places.current()?;
     match mkdirat(parent, name, Mode::from_raw_mode(entry.mode)) {
         Ok(()) => {}

@@ -63,8 +63,8 @@ pub struct Places<'r> {
 impl<'r> Places<'r> {
     pub fn new(root: BorrowedFd<'r>, at: &[u8], all_ours: bool) -> Result<Places<'r>> {
         let at = if at.is_empty() { b"." } else { at };
-        let base = sys::rootfs::resolve(root, at, OFlags::PATH | OFlags::DIRECTORY)
-            .map_err(|e| Error::at("open", at, e))?;
+        let base =
+            sys::rootfs::resolve(root, at, OFlags::PATH | OFlags::DIRECTORY).map_err(|e| Error::at("open", at, e))?;
         let stat = fstat(&base).map_err(|e| Error::at("stat", at, e))?;
         let mut prefix = if at == b"." { Vec::new() } else { at.to_vec() };
         if !prefix.is_empty() && prefix.last() != Some(&b'/') {

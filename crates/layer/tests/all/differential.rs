@@ -1,6 +1,6 @@
 //! Archives of GNU tar and Python: what they mean to their makers they mean to us, or we refuse.
 
-use crate::scene::{Scene, look, open};
+use crate::scene::{Scene, assert_same, look, open};
 use layer::unpack::Options;
 use layer::{Limits, pack, tar, unpack};
 use std::io::BufReader;
@@ -38,17 +38,24 @@ fn gnu_tar_archives_come_out_as_they_went_in() {
     let scene = Scene::new();
     scene.sh(TREE);
     let forms = [
-        "--format=gnu", "--format=gnu -S", "--format=posix", "--format=posix -S --sparse-version=0.0",
-        "--format=posix -S --sparse-version=0.1", "--format=posix -S --sparse-version=1.0", "--format=gnu -b 1",
+        "--format=gnu",
+        "--format=gnu -S",
+        "--format=posix",
+        "--format=posix -S --sparse-version=0.0",
+        "--format=posix -S --sparse-version=0.1",
+        "--format=posix -S --sparse-version=1.0",
+        "--format=gnu -b 1",
     ];
     for (i, form) in forms.iter().enumerate() {
         let exact = form.contains("posix");
         let xattrs = if exact { "--xattrs --xattrs-include='*'" } else { "" };
-        scene.sh(&format!("tar {form} {xattrs} -cf {i}.tar -C tree . && mkdir t{i} && tar {xattrs} -xpf {i}.tar -C t{i}"));
+        scene.sh(&format!(
+            "tar {form} {xattrs} -cf {i}.tar -C tree . && mkdir t{i} && tar {xattrs} -xpf {i}.tar -C t{i}"
+        ));
         let ours = unpacked(&scene, &format!("{i}.tar"), &format!("o{i}"));
-        assert_eq!(look(&ours), look(&scene.0.join(format!("t{i}"))), "{form}");
+        assert_same(&ours, &scene.0.join(format!("t{i}")), form);
         if exact {
-            assert_eq!(look(&ours), look(&scene.0.join("tree")), "{form}");
+            assert_same(&ours, &scene.0.join("tree"), form);
         }
         if form.contains("-S") {
             use std::os::unix::fs::MetadataExt;
@@ -67,7 +74,7 @@ fn python_archives_come_out_as_they_went_in() {
              rm -rf p; mkdir p; tar -xpf p.tar -C p"
         ));
         let ours = unpacked(&scene, "p.tar", form);
-        assert_eq!(look(&ours), look(&scene.0.join("p")), "{form}");
+        assert_same(&ours, &scene.0.join("p"), form);
     }
 }
 
@@ -81,8 +88,8 @@ fn what_we_pack_other_programs_read() {
     pack(open(&scene.0).as_fd(), b"tree", b"", &mut writer, &options).unwrap();
     writer.finish().unwrap().into_inner().unwrap();
     scene.sh("mkdir g && tar --xattrs --xattrs-include='*' -xpf w.tar -C g");
-    assert_eq!(look(&scene.0.join("g")), look(&scene.0.join("tree")));
-    assert_eq!(look(&unpacked(&scene, "w.tar", "own")), look(&scene.0.join("tree")));
+    assert_same(&scene.0.join("g"), &scene.0.join("tree"), "GNU tar");
+    assert_same(&unpacked(&scene, "w.tar", "own"), &scene.0.join("tree"), "ours");
     let names = scene.sh("python3 -c \"import tarfile; print(len(tarfile.open('w.tar').getnames()))\"");
     assert_eq!(names.trim().parse::<usize>().unwrap(), look(&scene.0.join("tree")).len());
 }
@@ -97,10 +104,18 @@ fn a_packed_tree_holds_no_more_than_itself() {
     let mut reader = tar::Reader::new(bytes.as_slice(), &Limits::default());
     let (mut entry, mut seen) = (tar::Entry::default(), Vec::new());
     while reader.next(&mut entry).unwrap() {
-        seen.push((String::from_utf8(entry.path.clone()).unwrap(), entry.kind, String::from_utf8(entry.link.clone()).unwrap()));
+        seen.push((
+            String::from_utf8(entry.path.clone()).unwrap(),
+            entry.kind,
+            String::from_utf8(entry.link.clone()).unwrap(),
+        ));
     }
     let link = |name: &str, to: &str| (name.to_string(), tar::Kind::Symlink, to.to_string());
-    let want =
-        [("x/".into(), tar::Kind::Directory, String::new()), link("x/etc", "/etc"), link("x/link", "../outside"), link("x/up", "..")];
+    let want = [
+        ("x/".into(), tar::Kind::Directory, String::new()),
+        link("x/etc", "/etc"),
+        link("x/link", "../outside"),
+        link("x/up", ".."),
+    ];
     assert_eq!(seen, want);
 }

@@ -23,10 +23,13 @@ fn nothing_outside_changes() {
     scene.sh("mkdir -p out/dir; echo canary > out/file; chmod 600 out/file; touch -d 2001-01-01 out/* out");
     let before = look(&scene.0.join("out"));
     let out = scene.0.join("out").display().to_string();
-    let mut names: Vec<String> = ["out", "out/file", "out/dir", "../out/file", "a/../../out/file", "./../out", "..", "a/.."]
-        .map(String::from)
-        .to_vec();
-    names.extend(["l/file", "l/dir/x", "l", "l/", "m/file", "h", "", ".", "/", "./", "//", "x/\u{80}"].map(String::from));
+    let mut names: Vec<String> =
+        ["out", "out/file", "out/dir", "../out/file", "a/../../out/file", "./../out", "..", "a/.."]
+            .map(String::from)
+            .to_vec();
+    names.extend(
+        ["l/file", "l/dir/x", "l", "l/", "m/file", "h", "", ".", "/", "./", "//", "x/\u{80}"].map(String::from),
+    );
     names.extend([format!("{out}/file"), format!("/{out}/dir/x")]);
     let links = [out.as_str(), "../out", "/../../out", "../../../../../../../../../../tmp", "/proc/self/root", "l2"];
     let mut count = 0;
@@ -81,7 +84,10 @@ fn entries_that_are_refused_are_named() {
         (member(b'0', b"victim/.wh.x/y", b"", b""), "victim/.wh.x/y"),
         (member(b'5', b".wh.dir", b"", b""), ".wh.dir"),
         ([member(b'0', b"f", b"", b""), member(b'0', b"f/x", b"", b"")].concat(), "\"f\""),
-        ([member(b'2', b"a", b"b", b""), member(b'2', b"b", b"a", b""), member(b'0', b"a/x", b"", b"")].concat(), "\"a\""),
+        (
+            [member(b'2', b"a", b"b", b""), member(b'2', b"b", b"a", b""), member(b'0', b"a/x", b"", b"")].concat(),
+            "\"a\"",
+        ),
     ];
     for (members, name) in cases {
         let scene = Scene::new();
@@ -197,8 +203,10 @@ fn what_we_accept_python_and_gnu_tar_read_alike() {
             continue;
         };
         accepted += usize::from(i >= first);
-        let ours: Vec<String> =
-            ours.iter().map(|(p, _, size)| format!("{:?} {size}", String::from_utf8_lossy(p).trim_end_matches('/'))).collect();
+        let ours: Vec<String> = ours
+            .iter()
+            .map(|(p, _, size)| format!("{:?} {size}", String::from_utf8_lossy(p).trim_end_matches('/')))
+            .collect();
         std::fs::write(scene.0.join(format!("{i}.ours")), ours.join("\n")).unwrap();
         let gnu = Command::new("tar").args(["-tf"]).arg(&path).env("LC_ALL", "C").output().unwrap();
         assert_eq!(String::from_utf8_lossy(&gnu.stdout).lines().count(), ours.len(), "{i}: {gnu:?} {ours:?}");
@@ -214,7 +222,7 @@ for path in glob.glob('*.ours'):
     except Exception as e:
         theirs = [repr(e)]
     if [o.encode('ascii', 'ignore') for o in ours] != [t.encode('ascii', 'ignore') for t in theirs]:
-        print(path, ours, theirs)
+        print(path, ours, theirs, [b for b in open(path[:-5] + '.tar', 'rb').read()[1024:2560] if b][:0])
 EOF
 python3 d.py"#,
     );
@@ -232,10 +240,13 @@ fn limits_hold_at_the_limit_and_one_beyond() {
         }
         Ok::<_, Error>(n)
     };
-    let three = archive(&[member(b'0', b"abc", b"", b"12345"), member(b'0', b"abd", b"", b""), member(b'0', b"abe", b"", b"")]);
+    let three =
+        archive(&[member(b'0', b"abc", b"", b"12345"), member(b'0', b"abd", b"", b""), member(b'0', b"abe", b"", b"")]);
     let at = Limits { entries: 3, path: 3, bytes: 5, ..Limits::default() };
     assert_eq!(count(&three, &at).unwrap(), 3);
-    for beyond in [Limits { entries: 2, ..at.clone() }, Limits { path: 2, ..at.clone() }, Limits { bytes: 4, ..at.clone() }] {
+    for beyond in
+        [Limits { entries: 2, ..at.clone() }, Limits { path: 2, ..at.clone() }, Limits { bytes: 4, ..at.clone() }]
+    {
         assert!(matches!(count(&three, &beyond), Err(Error::Limit { .. })));
     }
     let long = archive(&[pax(&[("path", "12345")]), member(b'0', b"x", b"", b"")]);

@@ -3,7 +3,7 @@
 use crate::scene::{Scene, archive, look, member};
 use layer::{ChainId, Layers, Limits};
 use oci::image::Compression;
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change, unmount, UnmountFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
 use std::path::Path;
 
 /// Runs `test` where its mounts are nobody else's.
@@ -81,8 +81,20 @@ fn whiteouts_links_and_implied_directories_across_layers() {
         layers.prepare("one", Some(&top)).unwrap();
         mounted(&layers, "one", false, &at, || {
             let want = [
-                "again", "again/new", "alias", "before", "before/new", "dir", "hidden", "hidden/new", "keep",
-                "keep/file", "lower-link", "second-link", "tmp", "tmp/x",
+                "again",
+                "again/new",
+                "alias",
+                "before",
+                "before/new",
+                "dir",
+                "hidden",
+                "hidden/new",
+                "keep",
+                "keep/file",
+                "lower-link",
+                "second-link",
+                "tmp",
+                "tmp/x",
             ];
             assert_eq!(names(&at), want);
             let seen = look(&at);
@@ -100,7 +112,8 @@ fn whiteouts_links_and_implied_directories_across_layers() {
         layers.discard("one").unwrap();
         layers.remove(&top).unwrap();
         // All below is hidden by a layer that is opaque at its root.
-        let only = apply(&layers, Some(&lower), &[member(b'0', b".wh..wh..opq", b"", b""), member(b'0', b"only", b"", b"")]);
+        let only =
+            apply(&layers, Some(&lower), &[member(b'0', b".wh..wh..opq", b"", b""), member(b'0', b"only", b"", b"")]);
         layers.prepare("two", Some(&only)).unwrap();
         mounted(&layers, "two", false, &at, || assert_eq!(names(&at), ["only"]));
         layers.prepare("three", None).unwrap();

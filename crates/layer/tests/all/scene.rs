@@ -137,3 +137,14 @@ pub fn pax(records: &[(&str, &str)]) -> Vec<u8> {
     }
     member(b'x', b"pax", b"", data.as_bytes())
 }
+
+/// Compares two trees and shows where they differ.
+pub fn assert_same(ours: &Path, theirs: &Path, what: &str) {
+    let (ours, theirs) = (look(ours), look(theirs));
+    let paths = ours.keys().chain(theirs.keys());
+    let differ: Vec<String> = paths
+        .filter(|path| ours.get(*path) != theirs.get(*path))
+        .map(|path| format!("{path}:\n  {:?}\n  {:?}", ours.get(path), theirs.get(path)))
+        .collect();
+    assert!(differ.is_empty(), "{what}\n{}", differ.join("\n"));
+}
