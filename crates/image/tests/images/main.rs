@@ -12,7 +12,7 @@ use image::{Config, Event, Images, Progress};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A directory of this test alone, gone at its end.
 pub struct Place(PathBuf);
@@ -36,7 +36,7 @@ impl Place {
     }
 
     pub fn open_both(&self) -> (Images, layer::Layers) {
-        let layers = layer::Layers::open(&self.0.join("layer")).unwrap();
+        let layers = self.layers();
         let patience = registry::Patience {
             idle: Duration::from_millis(1500),
             retries: 2,
@@ -46,6 +46,19 @@ impl Place {
         let registry = registry::Config { patience, certs: Vec::new(), ..registry::Config::default() };
         let config = Config { registry, ..Config::default() };
         (Images::open(&self.0.join("image"), layers.clone(), config).unwrap(), layers)
+    }
+
+    /// The layers; waits for threads of an earlier opening that are just ending.
+    pub fn layers(&self) -> layer::Layers {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match layer::Layers::open(&self.0.join("layer")) {
+                Err(layer::Error::InUse { .. }) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                opened => return opened.unwrap(),
+            }
+        }
     }
 
     /// Files below a directory of this place, relative to it.
@@ -72,8 +85,8 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         // Threads of a pull that was given up may still be leaving files.
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
-        while std::fs::remove_dir_all(&self.0).is_err() && self.0.exists() && std::time::Instant::now() < deadline {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while std::fs::remove_dir_all(&self.0).is_err() && self.0.exists() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
     }

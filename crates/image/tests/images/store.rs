@@ -83,7 +83,7 @@ fn layers_go_with_their_last_image() {
     images.flush().unwrap();
     drop(images);
     assert_eq!(place.files("image"), ["image/repositories.json"]);
-    let layers = layer::Layers::open(&place.path().join("layer")).unwrap();
+    let layers = place.layers();
     assert!(!layers.has(&chain));
     assert!(layers.blob(&one).unwrap().is_none() && layers.blob(&two).unwrap().is_none());
 }
@@ -129,7 +129,7 @@ fn damage_is_put_aside_and_reported() {
     // What nothing names any more is reclaimed.
     images.reclaim(&[], &[]).unwrap();
     drop(images);
-    let layers = layer::Layers::open(&place.path().join("layer")).unwrap();
+    let layers = place.layers();
     assert!(layers.blob(&bad).unwrap().is_none() && layers.blob(&good).unwrap().is_some());
     drop(layers);
     for damage in [&b""[..], b"nonsense", b"{\"version\":9,\"names\":{}}"] {
