@@ -57,7 +57,7 @@ pub struct Config {
     pub publish_ip: Ipv4Addr,
     /// Name of the nftables table of our own: several engines side by side each have one.
     pub table: String,
-    /// Where the ids of the networks are kept; without it they last until the host restarts.
+    /// The room's directory below the data root, where the ids of the networks are kept; without it they last until the host restarts.
     pub root: Option<PathBuf>,
 }
 

@@ -18,7 +18,7 @@
 //! netlink/       the wire: message.rs, socket.rs, route.rs (rtnetlink), nft.rs (nf_tables)
 //! ```
 //!
-//! On disk: `<run>/network/<container id>.json`, the leases; `<root>/network/ids.json`, the ids of the networks.
+//! On disk: `<run>/network/<container id>.json`, the leases; `<root>/network/ids`, the ids of the networks.
 //!
 //! Invariants
 //! - No two containers hold one address; a lease is written before anything of it exists in the kernel.

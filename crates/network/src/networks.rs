@@ -86,7 +86,7 @@ pub(crate) struct Ids {
 impl Ids {
     /// Reads the ids, or makes them, durably: clients remember them.
     fn open(directory: &Path) -> Result<Ids> {
-        let path = directory.join("ids.json");
+        let path = directory.join("ids");
         match std::fs::read(&path) {
             Ok(bytes) => match serde_json::from_slice::<Ids>(&bytes) {
                 Ok(ids) if ids.version == 1 => return Ok(ids),
@@ -124,17 +124,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Networks {
-    /// Opens the room on the run directory `<run>/network`. Nothing is made in the kernel until the first join.
+    /// Opens the room on its run directory, `<exec root>/network`. Nothing is made in the kernel until the first join.
     pub fn open(run: &Path, config: Config) -> Result<Networks> {
         config.validate()?;
-        let directory = run.join("network");
+        let directory = run.to_owned();
         std::fs::create_dir_all(&directory).map_err(Error::io("create", &directory))?;
         let ids = match &config.root {
-            None => Ids::open(&directory.join("..")),
+            None => Ids::open(&directory),
             Some(root) => {
-                let root = root.join("network");
-                std::fs::create_dir_all(&root).map_err(Error::io("create", &root))?;
-                Ids::open(&root)
+                std::fs::create_dir_all(root).map_err(Error::io("create", root))?;
+                Ids::open(root)
             }
         }?;
         let (leases, errors) = Leases::load(&directory)?;
