@@ -4,7 +4,7 @@ use crate::choose::{self, CONFIG_LIMIT};
 use crate::fetch::{Job, Wanted, blocking, patient};
 use crate::progress::{Event, Progress};
 use crate::record::{Record, Stored, chains};
-use crate::space::Thing;
+use crate::space::{Pins, Thing};
 use crate::store::Images;
 use crate::tag::now;
 use crate::{Error, Result};
@@ -70,41 +70,51 @@ impl Images {
         let want = platform.clone().unwrap_or_else(Platform::host);
         let resolved = self.resolve(&repository, &reference, &want).await?;
         let id = resolved.manifest.config.digest.clone();
-        let known = self.state().images.contains_key(&id);
-        if !known {
-            self.bring(&repository, &resolved, tell).await?;
-        }
-        let digest = resolved.digest;
-        let up_to_date = {
-            let mut state = self.state();
-            let Some(stored) = state.images.get(&id).cloned() else {
-                return Err(Error::Conflict(format!("image {id} was removed during its pull")));
-            };
-            let before = state.names.get(&reference) == Some(&id);
-            let by_digest = reference.with_digest(digest.clone());
-            if state.names.get(&by_digest) != Some(&id) {
-                state.name(&by_digest, &id);
+        let (digest, mut brought) = (resolved.digest.clone(), None);
+        let (up_to_date, actual) = loop {
+            if let Some(named) = self.settle(&reference, &digest, &id, &mut brought) {
+                break named;
             }
-            if !before {
-                state.name(&reference, &id);
-            }
-            if let Some(asked) = platform.filter(|asked| asked.rank(&stored.config.platform).is_none()) {
-                let name = reference.familiar();
-                let actual = &stored.config.platform;
-                tell(Progress {
-                    id: None,
-                    event: Event::Message(format!(
-                        "WARNING: image with reference {name} was found but its platform ({actual}) does not match the specified platform ({asked})"
-                    )),
-                });
-            }
-            before
+            brought = Some(self.bring(&repository, &resolved, tell).await?);
         };
+        if let Some(asked) = platform.filter(|asked| asked.rank(&actual).is_none()) {
+            let name = reference.familiar();
+            let text = format!(
+                "WARNING: image with reference {name} was found but its platform ({actual}) does not match the specified platform ({asked})"
+            );
+            tell(Progress { id: None, event: Event::Message(text) });
+        }
         self.commit();
         tell(Progress { id: None, event: Event::Digest(digest.clone()) });
         let status = if up_to_date { "Image is up to date for" } else { "Downloaded newer image for" };
         tell(Progress { id: None, event: Event::Message(format!("Status: {status} {}", reference.familiar())) });
         Ok(Pulled { id, digest, up_to_date })
+    }
+
+    /// Takes in what was brought and names it, in one step, so that nobody finds an image without a name. `None` when
+    /// the image is not there (any more) and must be brought. Otherwise whether the name stood for it before, and what
+    /// it says it is for.
+    fn settle(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+        id: &Digest,
+        brought: &mut Option<(Stored, Pins)>,
+    ) -> Option<(bool, Platform)> {
+        // The pins go last: they take the lock themselves.
+        let (stored, _pins) = brought.take().unzip();
+        let mut state = self.state();
+        if let Some(stored) = stored {
+            state.add(stored);
+        }
+        let actual = state.images.get(id)?.config.platform.clone();
+        let before = state.names.get(reference) == Some(id);
+        for name in [&reference.with_digest(digest.clone()), reference] {
+            if state.names.get(name) != Some(id) {
+                state.name(name, id);
+            }
+        }
+        Some((before, actual))
     }
 
     /// From the reference to the manifest for the platform.
@@ -142,8 +152,13 @@ impl Images {
         }
     }
 
-    /// Fetches what is not there, and takes the image in, without a name.
-    async fn bring(&self, repository: &registry::Repository, resolved: &Resolved, tell: Tell<'_>) -> Result<()> {
+    /// Fetches what is not there. The pins keep it until it is taken in.
+    async fn bring(
+        &self,
+        repository: &registry::Repository,
+        resolved: &Resolved,
+        tell: Tell<'_>,
+    ) -> Result<(Stored, Pins)> {
         let manifest = &resolved.manifest;
         let compressions = choose::compressions(manifest)?;
         // Kept until the end: another pull of the image finds it here.
@@ -174,9 +189,7 @@ impl Images {
         let documents = resolved.documents.clone();
         let blobs = manifest.layers.clone();
         let stored = self.store(manifest.config.clone(), bytes, documents, blobs, config, chains).await?;
-        self.state().add(stored);
-        drop(pins);
-        Ok(())
+        Ok((stored, pins))
     }
 
     /// Starts the jobs of the layers that are not there, lowest first.
