@@ -39,7 +39,7 @@ mod join;
 mod lease;
 mod monitor;
 mod namespace;
-pub mod netlink;
+mod netlink;
 mod networks;
 mod ports;
 mod reaper;
@@ -47,7 +47,6 @@ mod release;
 mod resolv;
 mod subnet;
 
-pub use bridge::Bridge;
 pub use config::{Cidr, Config};
 pub use hosts::{hosts, hosts_of_host};
 pub use join::{Join, Lease};

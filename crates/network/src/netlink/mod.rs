@@ -5,5 +5,5 @@ pub mod nft;
 pub mod route;
 pub mod socket;
 
-pub use message::{Attributes, Batch, attributes, messages};
+pub use message::{Attributes, Batch};
 pub use socket::{Failure, NETFILTER, Pool, ROUTE, Socket};
