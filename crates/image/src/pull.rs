@@ -65,10 +65,8 @@ impl Images {
     ) -> Result<Pulled> {
         let reference = reference.clone().or_latest();
         let repository = self.0.client.repository(&reference, credentials);
-        let named = reference.digest().map(Digest::as_str).or(reference.tag());
-        tell(Progress { id: named.map(Into::into), event: Event::PullingFrom(reference.path().into()) });
         let want = platform.clone().unwrap_or_else(Platform::host);
-        let resolved = self.resolve(&repository, &reference, &want).await?;
+        let resolved = self.resolve(&repository, &reference, &want, tell).await?;
         let id = resolved.manifest.config.digest.clone();
         let (digest, mut brought) = (resolved.digest.clone(), None);
         let (up_to_date, actual) = loop {
@@ -123,12 +121,18 @@ impl Images {
         repository: &registry::Repository,
         reference: &Reference,
         want: &Platform,
+        tell: Tell<'_>,
     ) -> Result<Resolved> {
         let mut fetched = repository.manifest(reference.digest()).await?;
         let digest = fetched.digest.clone();
         let mut documents = Vec::new();
         loop {
             let document = Document::parse(&fetched.bytes, &fetched.media_type)?;
+            if documents.is_empty() {
+                // The first news, and only when there is something to pull: until then a failure has no news before it.
+                let named = reference.digest().map(Digest::as_str).or(reference.tag());
+                tell(Progress { id: named.map(Into::into), event: Event::PullingFrom(reference.path().into()) });
+            }
             let descriptor = describe(&fetched);
             documents.insert(0, (descriptor, fetched.bytes));
             let index = match document {

@@ -254,13 +254,27 @@ fn what_is_not_what_it_says_is_refused_and_leaves_nothing() {
     refuse("html", "text/html", b"<html>", "invalid image manifest");
     refuse("many", media::OCI_MANIFEST, &serde_json::to_vec(&many).unwrap(), "max depth exceeded: 128 layers");
     refuse("v1", "application/json", br#"{"schemaVersion":1}"#, "schema 1 is not supported");
+    let evil = json!({"schemaVersion": 2, "layers": [],
+                      "config": {"mediaType": media::OCI_CONFIG, "digest": "sha256:../../x", "size": 1}});
+    refuse("traversal", media::OCI_MANIFEST, &serde_json::to_vec(&evil).unwrap(), "invalid digest");
+    let mut inner = serde_json::to_vec(&evil).unwrap();
+    let mut kind = media::OCI_MANIFEST;
+    for _ in 0..8 {
+        let index = json!({"schemaVersion": 2, "manifests": [
+            {"mediaType": kind, "digest": sha256(&inner), "size": inner.len()}]});
+        fake.put(&format!("/v2/app/manifests/{}", sha256(&inner)), kind, &inner);
+        (inner, kind) = (serde_json::to_vec(&index).unwrap(), media::OCI_INDEX);
+    }
+    refuse("nested", media::OCI_INDEX, &inner, "manifest lists are nested too deeply");
     // A blob that is another one.
     fake.serve("app", "bad", &good);
     let mut other = good.layers[1].1.clone();
     other[300_000] ^= 1;
     fake.put(&path(&good, 1), "x", &other);
     refuse("bad2", media::OCI_MANIFEST, &good.manifest, "");
-    let unknown = pull(&images, &fake.reference("app:nope")).unwrap_err().to_string();
+    let news = News::default();
+    let unknown = run(images.pull(&fake.reference("app:nope"), None, None, news.take())).unwrap_err().to_string();
+    assert_eq!(news.lines(), [] as [&str; 0]);
     let name = fake.reference("app:nope").familiar();
     assert_eq!(unknown, format!("manifest for {name} not found: manifest unknown: manifest unknown"));
     assert_eq!(images.count(), 0);
