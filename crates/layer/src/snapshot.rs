@@ -38,6 +38,9 @@ impl Layers {
             if state.writable.contains_key(id) {
                 return Err(Error::Conflict(format!("writable layer {id}")));
             }
+            if let Some(top) = top.filter(|top| !state.layers.contains_key(*top)) {
+                return Err(crate::store::no_layer(top));
+            }
             // From here on the layers below cannot be removed.
             state.writable.insert(id.into(), top.cloned());
         }

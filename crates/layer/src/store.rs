@@ -353,6 +353,10 @@ impl Layers {
         if state.layers.contains_key(&record.chain) {
             return Ok(false);
         }
+        // It may have been removed since the look above.
+        if let Some(parent) = record.parent.as_ref().filter(|parent| !state.layers.contains_key(*parent)) {
+            return Err(no_layer(parent));
+        }
         state.unsynced.insert(record.chain.clone());
         state.layers.insert(record.chain.clone(), record);
         Ok(true)
@@ -483,7 +487,7 @@ impl Layers {
     }
 }
 
-fn no_layer(chain: &ChainId) -> Error {
+pub(crate) fn no_layer(chain: &ChainId) -> Error {
     Error::NotFound { what: "layer", name: chain.to_string() }
 }
 

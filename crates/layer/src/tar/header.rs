@@ -114,6 +114,16 @@ impl<'b> Header<'b> {
         }
     }
 
+    /// Checks the numbers of a header that nobody needs.
+    pub fn numbers(&self) -> Result<()> {
+        self.mode()?;
+        self.uid()?;
+        self.gid()?;
+        self.mtime()?;
+        self.device()?;
+        Ok(())
+    }
+
     /// Of a GNU sparse header: the four ranges of the map, whether more blocks of it follow, and the expanded size.
     pub fn gnu_sparse(&self) -> Result<(&'b [u8], bool, u64)> {
         Ok((self.field(386, 96), flag(self.field(482, 1))?, self.number(483, 12, "real size")?))

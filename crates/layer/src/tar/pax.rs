@@ -54,7 +54,7 @@ impl Records {
         let mut records = Records::default();
         each(data, |key, value| records.take(key, value, ranges))?;
         let sparse = &records.sparse;
-        if sparse.map.as_ref().is_some_and(|m| m.len() % 2 != 0) {
+        if sparse.map.as_ref().is_some_and(|m| !m.len().is_multiple_of(2)) {
             return Err(invalid("sparse map has an offset without a length"));
         }
         Ok(records)
@@ -119,7 +119,7 @@ impl Sparse {
             }
             b"offset" | b"numbytes" => {
                 let map = self.map.get_or_insert_default();
-                if map.len() >= 2 * ranges || (map.len() % 2 == 0) != (key == b"offset") {
+                if map.len() >= 2 * ranges || map.len().is_multiple_of(2) != (key == b"offset") {
                     return Err(invalid("sparse map is malformed"));
                 }
                 map.push(decimal(value)?);

@@ -172,7 +172,7 @@ impl<R: BufRead> Reader<R> {
             return Ok(false);
         }
         // Nobody needs these, but a reader that stops at a malformed one sees another archive.
-        (header.mode()?, header.uid()?, header.gid()?, header.mtime()?, header.device()?);
+        header.numbers()?;
         let most = if matches!(flag, b'x' | b'g') { self.limits.header } else { self.limits.path + 1 };
         let content = self.content(header.size()?, most)?;
         match flag {

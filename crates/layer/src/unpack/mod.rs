@@ -53,6 +53,9 @@ impl Options {
     }
 }
 
+/// A hard link that waits: its path and its target.
+pub(crate) type Link = (Box<[u8]>, Box<[u8]>);
+
 /// What came of it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Unpacked {
@@ -68,7 +71,7 @@ pub struct Unpacked {
     /// Directories that exist for what is in them, but that the archive does not describe.
     pub(crate) implied: HashSet<Box<[u8]>>,
     /// Hard links, path and target, to what is not in this layer.
-    pub(crate) links: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub(crate) links: Vec<Link>,
     pending: usize,
     most_pending: usize,
 }

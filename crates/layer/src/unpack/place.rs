@@ -9,8 +9,8 @@ use super::Unpacked;
 use crate::error::{Error, Result};
 use crate::tar::Time;
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fstat, futimens, mkdirat,
-    openat, openat2, statat, utimensat,
+    AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fstat, futimens, mkdirat, openat, statat,
+    utimensat,
 };
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -208,17 +208,18 @@ impl<'r> Places<'r> {
         let path_of = |at: usize| self.levels.get(at).and_then(|l| self.path.get(..l.end)).unwrap_or_default();
         let known = (0..at).rev().find(|i| self.levels.get(*i).is_some_and(|l| l.fd.is_some()));
         let from = known.and_then(|i| self.levels.get(i).and_then(|l| l.fd.as_ref())).unwrap_or(&self.base);
-        let mut fd = reopen_path(from.as_fd()).map_err(|e| Error::at("open", &self.path, e))?;
+        let mut opened: Option<OwnedFd> = None;
         for i in known.map_or(0, |i| i + 1)..=at {
             let whole = path_of(i);
             if self.levels.get(i).is_some_and(|l| l.by_link) {
-                fd = self.follow(whole).map_err(|e| Error::at("open", whole, e))?;
+                opened = Some(self.follow(whole).map_err(|e| Error::at("open", whole, e))?);
                 continue;
             }
             let name = whole.rsplit(|b| *b == b'/').next().unwrap_or_default();
-            fd = openat(&fd, name, DIR, Mode::empty()).map_err(|e| Error::at("open", whole, e))?;
+            let above = opened.as_ref().unwrap_or(from);
+            opened = Some(openat(above, name, DIR, Mode::empty()).map_err(|e| Error::at("open", whole, e))?);
         }
-        Ok(fd)
+        opened.ok_or_else(|| Error::at("open", &self.path, Errno::NOENT))
     }
 
     /// Resolves a path with symbolic links on it, inside the root.
@@ -293,10 +294,6 @@ fn imply(parent: BorrowedFd, name: &[u8], whole: &[u8], made: &mut Unpacked) -> 
 pub fn reopen(fd: BorrowedFd) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(fd, ".", flags, Mode::empty())
-}
-
-fn reopen_path(fd: BorrowedFd) -> rustix::io::Result<OwnedFd> {
-    openat2(fd, ".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::BENEATH)
 }
 
 /// overlayfs' mark that a lower entry is gone.
