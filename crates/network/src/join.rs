@@ -210,6 +210,8 @@ fn connect(inner: &Arc<Inner>, record: &Record, bridge: &Bridge) -> Result<Owned
     inside.add_default_route(index, endpoint.gateway);
     namespace.socket.apply(inside)?;
     wait_until_running(inner, &veth_name(endpoint))?;
+    // A bridge whose first port comes up is itself such a device.
+    wait_until_running(inner, &bridge.name)?;
     if !endpoint.ports.is_empty() {
         inner.publish(bridge, endpoint.ip, &endpoint.ports)?;
         if endpoint.ports.iter().any(|port| port.proto == Protocol::Udp) {

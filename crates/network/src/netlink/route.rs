@@ -386,7 +386,7 @@ pub fn routes(socket: &mut Socket) -> Result<Vec<(u32, Subnet)>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::netlink::messages;
+    use crate::netlink::message::messages;
     use proptest::prelude::*;
 
     #[test]
