@@ -39,8 +39,6 @@ pub(crate) struct Record {
     pub created_ns: u64,
     /// The image's ID, `sha256:…`; empty for none.
     pub image: String,
-    /// The top of its layers.
-    pub chain: Option<String>,
     /// The command: entrypoint and arguments.
     pub path: String,
     pub args: Vec<String>,

@@ -14,12 +14,14 @@ mod modes;
 mod security;
 
 pub(crate) use log::log;
+pub(crate) use modes::of_container;
 pub(crate) use security::{SeccompChoice, Security, rlimits};
 
 use crate::error::{Error, Result, invalid};
 use crate::host::Host;
 use crate::restart::Policy;
 use api::container::{ContainerConfig, HostConfig, RestartPolicy};
+use network::Protocol;
 use std::net::IpAddr;
 
 /// The longest host name (HOST_NAME_MAX).
@@ -234,34 +236,11 @@ pub(crate) fn address(text: &str) -> Option<IpAddr> {
     text.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-/// A protocol of published ports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Protocol {
-    Tcp,
-    Udp,
-}
-
-impl Protocol {
-    pub fn name(self) -> &'static str {
-        match self {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-        }
-    }
-}
-
 /// `80/tcp`.
 pub(crate) fn parse_port(text: &str) -> Result<(u16, Protocol)> {
     let bad = || invalid!("invalid port specification: {text:?}");
     let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let protocol = match protocol {
-        "tcp" => Protocol::Tcp,
-        "udp" => Protocol::Udp,
-        "sctp" => {
-            return Err(Error::Unsupported(format!("publishing sctp ports is not supported by this engine: {text}")));
-        }
-        _ => return Err(bad()),
-    };
+    let protocol = protocol.parse::<Protocol>().map_err(|_| bad())?;
     match number.parse::<u16>() {
         Ok(n) if n > 0 && number.bytes().all(|b| b.is_ascii_digit()) => Ok((n, protocol)),
         _ => Err(bad()),

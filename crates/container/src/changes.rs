@@ -1,0 +1,75 @@
+//! `diff`: what the writable layer has over those below it.
+
+use crate::containers::Containers;
+use crate::error::{Error, Result};
+use crate::view::View;
+use api::container::Change;
+use oci::runtime::Mount;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use std::os::fd::OwnedFd;
+
+const MODIFIED: u8 = 0;
+const ADDED: u8 = 1;
+const DELETED: u8 = 2;
+/// The most that is listed, and how deep.
+const MAX_CHANGES: usize = 1_000_000;
+const MAX_DEPTH: usize = 1024;
+
+impl Containers {
+    /// The files that are not as in the image, in the order of their paths.
+    ///
+    /// # Errors
+    /// `NotFound`
+    pub fn changes(&self, name: &str) -> Result<Vec<Change>> {
+        let c = self.shared.find(name)?;
+        let (mount, base) = self.shared.rootfs(&c.id, false)?;
+        let wrong = |e: std::io::Error| Error::System(format!("reading the writable layer of {}: {e}", c.id));
+        let Some(upper) = mount.options.iter().find_map(|o| o.strip_prefix("upperdir=")) else { return Ok(vec![]) };
+        let upper = sys::rootfs::open_root(&base.join(upper)).map_err(|e| wrong(e.into()))?;
+        let options = mount.options.iter().filter(|o| !o.starts_with("upperdir=")).cloned().collect();
+        let below = View::open(&Mount { options, ..mount.clone() }, &base).map_err(wrong)?;
+        let mut out = Vec::new();
+        walk(upper, "", &below, 0, &mut out).map_err(wrong)?;
+        out.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(out)
+    }
+}
+
+fn walk(directory: OwnedFd, path: &str, below: &View, depth: usize, out: &mut Vec<Change>) -> std::io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let readable = rustix::fs::openat(&directory, ".", flags, Mode::empty())?;
+    for entry in rustix::fs::Dir::read_from(&readable)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        if out.len() >= MAX_CHANGES || depth >= MAX_DEPTH {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        let shown = format!("{path}/{}", name.to_string_lossy());
+        let Ok(stat) = rustix::fs::statat(&readable, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind == FileType::CharacterDevice && stat.st_rdev == 0 {
+            out.push(Change { kind: DELETED, path: shown });
+            continue;
+        }
+        match below.status(&shown)? {
+            None => out.push(Change { kind: ADDED, path: shown.clone() }),
+            // A directory is copied up for what changed in it; it has itself changed only when its times or mode say so.
+            Some(old) if kind == FileType::Directory && FileType::from_raw_mode(old.st_mode) == kind => {
+                let same = (old.st_mtime, old.st_mtime_nsec, old.st_mode, old.st_uid, old.st_gid)
+                    == (stat.st_mtime, stat.st_mtime_nsec, stat.st_mode, stat.st_uid, stat.st_gid);
+                if !same {
+                    out.push(Change { kind: MODIFIED, path: shown.clone() });
+                }
+            }
+            Some(_) => out.push(Change { kind: MODIFIED, path: shown.clone() }),
+        }
+        if kind == FileType::Directory {
+            let child = rustix::fs::openat(&readable, name, OFlags::PATH | flags, Mode::empty())?;
+            walk(child, &shown, below, depth + 1, out)?;
+        }
+    }
+    Ok(())
+}

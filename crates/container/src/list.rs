@@ -1,0 +1,324 @@
+//! `ps`: summaries and filters.
+
+use crate::check::{self, of_container};
+use crate::containers::{Container, Containers, now_ns};
+use crate::error::{Error, Result, invalid};
+use crate::inspect::mount_point;
+use crate::mounts::Kind;
+use crate::record::Record;
+use crate::state::{Phase, State};
+use api::Map;
+use api::container::{ContainerSummary, Port, SummaryHostConfig, SummaryNetworks};
+use api::filters::Filters;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+const FILTERS: [&str; 15] = [
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+];
+const STATES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+
+/// What to list.
+#[derive(Debug, Clone, Default)]
+pub struct List {
+    /// Also those that do not run.
+    pub all: bool,
+    /// The newest so many, whether they run or not; 0 is all.
+    pub limit: usize,
+    /// With sizes, which takes long.
+    pub size: bool,
+    /// As `docker ps --filter`.
+    pub filters: Filters,
+}
+
+/// The filters, understood.
+#[derive(Default)]
+struct Wanted {
+    exited: Vec<i32>,
+    publish: BTreeSet<(u16, String)>,
+    expose: BTreeSet<(u16, String)>,
+    images: Option<BTreeSet<String>>,
+    before: Option<u64>,
+    since: Option<u64>,
+}
+
+struct Candidate {
+    container: Arc<Container>,
+    record: Arc<Record>,
+    state: State,
+}
+
+impl Containers {
+    /// The containers that are wanted, newest first.
+    ///
+    /// # Errors
+    /// For filters that make no sense.
+    pub fn list(&self, what: &List) -> Result<Vec<ContainerSummary>> {
+        let wanted = self.understand(&what.filters)?;
+        let all = what.all || what.limit > 0 || what.filters.contains("status");
+        let mut candidates: Vec<Candidate> = self
+            .shared
+            .all()
+            .into_iter()
+            .map(|c| Candidate { record: c.record(), state: c.state(), container: c })
+            .collect();
+        candidates.sort_by_key(|c| std::cmp::Reverse(c.record.created_ns));
+        let shown = candidates
+            .into_iter()
+            .filter(|c| (all || c.state.is_running()) && self.is_wanted(c, &what.filters, &wanted));
+        let limit = if what.limit > 0 { what.limit } else { usize::MAX };
+        let now = now_ns();
+        shown.take(limit).map(|c| self.summary(&c, what.size, now)).collect()
+    }
+
+    fn understand(&self, filters: &Filters) -> Result<Wanted> {
+        filters.validate(&FILTERS).map_err(|e| Error::Invalid(e.to_string()))?;
+        let mut wanted = Wanted::default();
+        for code in filters.get("exited") {
+            let number = code.parse().map_err(|_| {
+                invalid!("invalid filter 'exited={code}': strconv.Atoi: parsing {code:?}: invalid syntax")
+            })?;
+            wanted.exited.push(number);
+        }
+        if let Some(state) = filters.get("status").find(|s| !STATES.contains(s)) {
+            return Err(invalid!(
+                "invalid filter 'status={state}': invalid value for state ({state}): must be one of {}",
+                STATES.join(", ")
+            ));
+        }
+        if let Some(health) =
+            filters.get("health").find(|h| !matches!(*h, "none" | "starting" | "healthy" | "unhealthy"))
+        {
+            return Err(invalid!(
+                "invalid filter 'health={health}': invalid value for health ({health}): must be one of none, starting, healthy, unhealthy"
+            ));
+        }
+        filters.boolean("is-task", false).map_err(|e| Error::Invalid(e.to_string()))?;
+        for (key, set) in [("publish", &mut wanted.publish), ("expose", &mut wanted.expose)] {
+            for value in filters.get(key) {
+                ports(key, value, set)?;
+            }
+        }
+        if filters.contains("ancestor") {
+            let images = filters.get("ancestor").filter_map(|name| self.shared.rooms.images.get(name).ok());
+            wanted.images = Some(images.map(|i| i.id.to_string()).collect());
+        }
+        for (key, place) in [("before", &mut wanted.before), ("since", &mut wanted.since)] {
+            for name in filters.get(key) {
+                *place = Some(self.shared.find(name)?.record().created_ns);
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn is_wanted(&self, c: &Candidate, filters: &Filters, wanted: &Wanted) -> bool {
+        let (record, state) = (&c.record, &c.state);
+        let any = |key: &str, test: &dyn Fn(&str) -> bool| !filters.contains(key) || filters.get(key).any(test);
+        wanted.before.is_none_or(|t| record.created_ns < t)
+            && wanted.since.is_none_or(|t| record.created_ns > t)
+            && (filters.matches("name", &record.name) || filters.matches("name", &format!("/{}", record.name)))
+            && filters.prefix("id", &c.container.id)
+            && filters.labels("label", &record.config.labels)
+            && filters.exact("status", state.status())
+            && filters.exact("health", "none")
+            && !filters.boolean("is-task", false).unwrap_or(false)
+            && any("isolation", &|v| {
+                v == record.host_config.isolation || v == "default" && record.host_config.isolation.is_empty()
+            })
+            && (wanted.exited.is_empty()
+                || state.phase == Phase::Exited && state.started_ns != 0 && wanted.exited.contains(&state.exit_code))
+            && wanted.images.as_ref().is_none_or(|images| images.contains(&record.image))
+            && any("volume", &|v| {
+                record.mounts.iter().any(|m| m.destination == v || m.name == v || m.kind == Kind::Bind && m.source == v)
+            })
+            && any("network", &|v| {
+                let networks = self.shared.networks(record, state);
+                networks.iter().any(|(name, e)| name == v || !v.is_empty() && e.network_id.starts_with(v))
+            })
+            && (wanted.publish.is_empty() && wanted.expose.is_empty() || port_wanted(record, state, wanted))
+    }
+
+    fn summary(&self, c: &Candidate, size: bool, now: u64) -> Result<ContainerSummary> {
+        let (record, state) = (&c.record, &c.state);
+        let (size_rw, size_root_fs) = if size { self.shared.sizes(&c.container.id, &record.image)? } else { (0, 0) };
+        // When the name has moved to another image, the image is shown by its ID.
+        let named = &record.config.image;
+        let same = named == &record.image
+            || self.shared.rooms.images.get(named).is_ok_and(|i| i.id.to_string() == record.image);
+        Ok(ContainerSummary {
+            id: c.container.id.clone(),
+            names: vec![format!("/{}", record.name)].into(),
+            image: if same { named.clone() } else { record.image.clone() },
+            image_id: record.image.clone(),
+            command: command(record),
+            created: (record.created_ns / 1_000_000_000) as i64,
+            ports: summary_ports(record, state).into(),
+            size_rw,
+            size_root_fs,
+            labels: if record.config.labels.is_null() { Map::empty() } else { record.config.labels.clone() },
+            state: state.status().into(),
+            status: state.human(now),
+            host_config: SummaryHostConfig {
+                network_mode: match record.host_config.network_mode.as_str() {
+                    mode if of_container(mode).is_some() => mode.to_owned(),
+                    mode => mode.to_owned(),
+                },
+                annotations: record.host_config.annotations.clone(),
+            },
+            network_settings: SummaryNetworks { networks: self.shared.networks(record, state) },
+            mounts: record.mounts.iter().map(mount_point).collect(),
+        })
+    }
+}
+
+/// The command in one line; arguments with spaces are quoted.
+fn command(record: &Record) -> String {
+    let quote = |a: &String| if a.contains(' ') { format!("'{a}'") } else { a.clone() };
+    let args: Vec<String> = record.args.iter().map(quote).collect();
+    if args.is_empty() { record.path.clone() } else { format!("{} {}", record.path, args.join(" ")) }
+}
+
+/// Published ports, and those that are only exposed.
+fn summary_ports(record: &Record, state: &State) -> Vec<Port> {
+    let mut out = Vec::new();
+    let bound = state.endpoint.as_ref().map(|e| &e.ports[..]).unwrap_or_default();
+    if state.phase != Phase::Running {
+        return out;
+    }
+    for port in record.config.exposed_ports.keys() {
+        if let Ok((number, protocol)) = check::parse_port(port)
+            && !bound.iter().any(|b| b.container == number && b.protocol == protocol.to_string())
+        {
+            out.push(Port { private_port: number, kind: protocol.to_string(), ..Port::default() });
+        }
+    }
+    for b in bound {
+        out.push(Port {
+            ip: b.host_ip.to_string(),
+            private_port: b.container,
+            public_port: b.host,
+            kind: b.protocol.clone(),
+        });
+    }
+    out
+}
+
+fn port_wanted(record: &Record, state: &State, wanted: &Wanted) -> bool {
+    summary_ports(record, state).iter().any(|p| {
+        wanted.publish.contains(&(p.public_port, p.kind.clone()))
+            || wanted.expose.contains(&(p.private_port, p.kind.clone()))
+    })
+}
+
+/// `80`, `80/udp`, `8000-8010/tcp`.
+fn ports(key: &str, value: &str, out: &mut BTreeSet<(u16, String)>) -> Result<()> {
+    if value.contains(':') {
+        return Err(invalid!("filter for '{key}' should not contain ':': {value}"));
+    }
+    let (range, protocol) = value.split_once('/').unwrap_or((value, "tcp"));
+    let bad = || invalid!("error while looking up for {key} {value}: invalid port range: {range}");
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let (first, last): (u16, u16) = (first.parse().map_err(|_| bad())?, last.parse().map_err(|_| bad())?);
+    if first > last {
+        return Err(bad());
+    }
+    out.extend((first..=last).map(|p| (p, protocol.to_owned())));
+    Ok(())
+}
+
+/// The one `until` of a prune: a time, or so long ago. Nanoseconds since the epoch.
+pub(crate) fn until(filters: &Filters) -> Result<Option<u64>> {
+    let mut values = filters.get("until");
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return match filters.contains("until") {
+            true => Err(invalid!("more than one until filter specified")),
+            false => Ok(None),
+        };
+    };
+    let bad = || invalid!("invalid filter 'until={value}'");
+    if let Some(ns) = duration_ns(value) {
+        return Ok(Some(now_ns().saturating_sub(ns)));
+    }
+    let seconds = value.parse::<f64>().ok().filter(|s| *s >= 0.0).map(|s| (s * 1e9) as u64);
+    let stamp = || value.parse::<jiff::Timestamp>().ok().and_then(|t| u64::try_from(t.as_nanosecond()).ok());
+    let civil = || {
+        let at = value.parse::<jiff::civil::DateTime>().ok()?;
+        u64::try_from(at.to_zoned(jiff::tz::TimeZone::system()).ok()?.timestamp().as_nanosecond()).ok()
+    };
+    seconds.or_else(stamp).or_else(civil).map(Some).ok_or_else(bad)
+}
+
+/// Go's durations: `10m`, `1h30m`, `1.5h`.
+fn duration_ns(text: &str) -> Option<u64> {
+    let mut rest = text;
+    let mut total = 0.0f64;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..end].parse().ok()?;
+        let unit_end = rest[end..].find(|c: char| c.is_ascii_digit() || c == '.').map_or(rest.len(), |n| end + n);
+        let scale = match &rest[end..unit_end] {
+            "ns" => 1.0,
+            "us" | "µs" => 1e3,
+            "ms" => 1e6,
+            "s" => 1e9,
+            "m" => 60e9,
+            "h" => 3600e9,
+            _ => return None,
+        };
+        total += number * scale;
+        rest = &rest[unit_end..];
+    }
+    (!text.is_empty()).then_some(total as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, ns) in [
+            ("10m", Some(600_000_000_000)),
+            ("1h30m", Some(5_400_000_000_000)),
+            ("1.5s", Some(1_500_000_000)),
+            ("5", None),
+            ("x", None),
+            ("", None),
+            ("1d", None),
+        ] {
+            assert_eq!(duration_ns(text), ns, "{text}");
+        }
+    }
+
+    #[test]
+    fn port_filters() {
+        let get = |v: &str| {
+            let mut set = BTreeSet::new();
+            ports("publish", v, &mut set).map(|()| set.len()).map_err(|e| e.to_string())
+        };
+        assert_eq!(get("80"), Ok(1));
+        assert_eq!(get("8000-8010/udp"), Ok(11));
+        assert_eq!(get("a:80").unwrap_err(), "filter for 'publish' should not contain ':': a:80");
+        assert_eq!(get("x").unwrap_err(), "error while looking up for publish x: invalid port range: x");
+    }
+
+    #[test]
+    fn commands_in_one_line() {
+        let record = Record { path: "sh".into(), args: vec!["-c".into(), "sleep 1d".into()], ..Record::default() };
+        assert_eq!(command(&record), "sh -c 'sleep 1d'");
+    }
+}

@@ -1,0 +1,269 @@
+//! Opening: what the last engine left is read back. Containers that run are followed again, ends that nobody saw are
+//! made up for, half-made things are swept away, damaged ones put aside and reported.
+
+use crate::check;
+use crate::containers::{Container, Containers, Options, Paths, Rooms, Shared, Table};
+use crate::error::{Error, Result};
+use crate::events::Events;
+use crate::host::Host;
+use crate::record::{self, Found, Record};
+use crate::restart::Policy;
+use crate::start::unmount_shm;
+use crate::state::{Endpoint, Phase, State};
+use crate::watch::Watcher;
+use std::collections::HashMap;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+use supervisor::protocol::{Reply, Request, StartRecord};
+
+/// How long one supervisor may take to answer.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// What was found out about a container that may be running.
+enum Life {
+    /// It runs: its start, and a socket that tells its end.
+    Alive(StartRecord, UnixStream),
+    /// It ran, and does not any more.
+    Ended(u64),
+    Down,
+}
+
+impl Containers {
+    /// Opens the room; [`Containers::reports`] then says what had to be put aside.
+    ///
+    /// # Errors
+    /// Only when the directories themselves cannot be used.
+    pub fn open(paths: Paths, rooms: Rooms, options: Options) -> Result<Containers> {
+        make(&paths.root, 0o711)?;
+        make(&paths.run, 0o700)?;
+        let mut shared = Shared {
+            paths,
+            rooms,
+            options,
+            host: Host::look(),
+            events: Events::default(),
+            watcher: Watcher::new()?,
+            table: RwLock::new(Table::default()),
+            execs: Mutex::new(HashMap::new()),
+            pruning: Mutex::new(()),
+            closing: AtomicBool::new(false),
+            reports: vec![],
+        };
+        shared.reports = shared.load()?;
+        let shared = Arc::new(shared);
+        let lives: Vec<(Arc<Container>, Life)> = shared.all().into_iter().map(|c| (c.clone(), life(&c))).collect();
+        let alive = |l: &(Arc<Container>, Life)| matches!(l.1, Life::Alive(..));
+        let live: Vec<String> = lives.iter().filter(|l| alive(l)).map(|l| l.0.id.clone()).collect();
+        for error in shared.rooms.networks.recover(&live) {
+            tracing::error!("network not recovered: {error}");
+        }
+        shared.sweep_run(&live);
+        for (c, life) in lives {
+            shared.resume(&c, life);
+        }
+        shared.start_by_policy();
+        Ok(Containers { shared })
+    }
+
+    /// The IDs of all containers: whose writable layers are needed.
+    pub fn ids(&self) -> Vec<String> {
+        self.shared.table().by_id.keys().cloned().collect()
+    }
+}
+
+fn make(path: &Path, mode: u32) -> Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(Error::io("mkdir", path))
+}
+
+impl Shared {
+    fn load(&self) -> Result<Vec<String>> {
+        let mut reports = Vec::new();
+        let root = &self.paths.root;
+        for entry in std::fs::read_dir(root).map_err(Error::io("read", root))? {
+            let entry = entry.map_err(Error::io("read", root))?;
+            let Ok(id) = entry.file_name().into_string() else { continue };
+            if !record::is_id(&id) {
+                continue;
+            }
+            let dir = entry.path();
+            match record::load(&dir, &id) {
+                Found::Whole(record, state) => self.take(*record, *state, &mut reports),
+                Found::Absent => {
+                    if let Err(error) = self.discard(&id) {
+                        reports.push(format!("writable layer of half-made container {id}: {error}"));
+                    }
+                    if let Err(error) = std::fs::remove_dir_all(&dir) {
+                        reports.push(format!("half-made container {id} could not be removed: {error}"));
+                    }
+                }
+                Found::Damaged(why) => match record::quarantine(&dir, &id) {
+                    Ok(to) => {
+                        reports.push(format!("container {id} is damaged ({why}) and was moved to {}", to.display()))
+                    }
+                    Err(error) => reports.push(format!("container {id} is damaged ({why}): {error}")),
+                },
+            }
+        }
+        for report in &reports {
+            tracing::error!("{report}");
+        }
+        Ok(reports)
+    }
+
+    fn take(&self, mut record: Record, mut state: State, reports: &mut Vec<String>) {
+        let mut table = self.table_mut();
+        if let Some(other) = table.names.get(&record.name) {
+            reports.push(format!(
+                "container {} has the name {} of container {other}: its name is its ID now",
+                record.id, record.name
+            ));
+            record.name = record.id.clone();
+        }
+        if state.phase == Phase::Dead {
+            state.removing = false;
+        }
+        table.names.insert(record.name.clone(), record.id.clone());
+        let container = Arc::new(Container::new(&self.paths, record, state));
+        table.by_id.insert(container.id.clone(), container);
+    }
+
+    /// Directories and mounts of runs that are over.
+    fn sweep_run(&self, live: &[String]) {
+        let names = |path: &Path| {
+            let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+            entries.filter_map(|e| e.file_name().into_string().ok()).collect::<Vec<_>>()
+        };
+        for id in names(&self.paths.run.join("shm")) {
+            if !live.contains(&id) {
+                unmount_shm(&self.shm_path(&id));
+            }
+        }
+        for id in names(&self.paths.run) {
+            // One that is in the table may have been killed with its supervisor; its end needs to know that it ran.
+            let known = self.table().by_id.contains_key(&id);
+            if record::is_id(&id) && !known {
+                let _ = std::fs::remove_dir_all(self.paths.run.join(&id));
+            }
+        }
+    }
+
+    fn resume(self: &Arc<Shared>, c: &Arc<Container>, life: Life) {
+        let adopt = |started: &StartRecord| {
+            c.change(|s| {
+                if s.phase != Phase::Running || s.started_ns != started.started_ns {
+                    let endpoint = self.rooms.networks.endpoint(&c.id).map(|e| self.endpoint(e));
+                    s.started(started, endpoint.or_else(|| Some(Endpoint::default())));
+                }
+                (s.pid, s.pid_start) = (started.pid, started.start_time);
+            });
+        };
+        match life {
+            Life::Alive(started, socket) => {
+                let run = started.started_ns;
+                adopt(&started);
+                c.save();
+                if let Err(error) = self.follow(c, socket, run) {
+                    tracing::error!(container = %c.id, "its end will not be noticed: {error}");
+                }
+            }
+            Life::Ended(run) => {
+                let unseen = c.peek(|s| s.phase != Phase::Running || s.started_ns != run);
+                if unseen {
+                    let started = StartRecord {
+                        version: record::VERSION,
+                        pid: 0,
+                        start_time: 0,
+                        supervisor: 0,
+                        supervisor_start_time: 0,
+                        started_ns: run,
+                        cgroup: String::new(),
+                    };
+                    adopt(&started);
+                }
+                let _turn = c.turn();
+                self.ended(c, run);
+            }
+            Life::Down => {}
+        }
+    }
+
+    /// Starts what its policy wants to run, in the background: first those that join nobody.
+    fn start_by_policy(self: &Arc<Shared>) {
+        let mut wanted = Vec::new();
+        for c in self.all() {
+            let (record, state) = (c.record(), c.state());
+            let policy = check::restart_policy(&record.host_config.restart_policy).unwrap_or(Policy::No);
+            match state.phase {
+                Phase::Exited if record.host_config.auto_remove => {
+                    let _turn = c.turn();
+                    if let Err(error) = self.remove_now(&c, true) {
+                        tracing::error!(container = %c.id, "not removed: {error}");
+                    }
+                }
+                Phase::Exited => {
+                    let was = state.started_ns != 0;
+                    if policy.starts_with_engine(was, state.stopped_by_hand, state.exit_code, state.restart_count) {
+                        wanted.push(c);
+                    }
+                }
+                Phase::Restarting => wanted.push(c),
+                _ => {}
+            }
+        }
+        if wanted.is_empty() {
+            return;
+        }
+        let joins = |c: &Arc<Container>| {
+            let host = &c.record().host_config;
+            [&host.network_mode, &host.pid_mode, &host.ipc_mode].iter().any(|m| check::of_container(m).is_some())
+        };
+        wanted.sort_by_key(|c| joins(c));
+        let shared = self.clone();
+        self.watcher.after(Duration::ZERO, move || {
+            for c in wanted {
+                let _turn = c.turn();
+                let down = c.peek(|s| s.phase != Phase::Running && !s.removed && !s.removing);
+                if down && let Err(error) = shared.launch(&c, false) {
+                    tracing::error!(container = %c.id, "not started: {error}");
+                }
+            }
+        });
+    }
+}
+
+/// Looks whether a container's supervisor lives, and connects to it.
+fn life(c: &Container) -> Life {
+    let state = c.state();
+    let started = record::start_record(&c.run);
+    if let Some(started) = started {
+        let alive = sys::process::start_time(started.supervisor) == Some(started.supervisor_start_time);
+        if alive && let Some(socket) = watch(c) {
+            return Life::Alive(started, socket);
+        }
+        return Life::Ended(started.started_ns);
+    }
+    if state.phase == Phase::Running {
+        return Life::Ended(state.started_ns);
+    }
+    // An engine that died between the start and the record of it: the supervisor's record of the end tells.
+    match record::exit_record(&c.dir) {
+        Some(end) if end.started_ns > state.started_ns => Life::Ended(end.started_ns),
+        _ => Life::Down,
+    }
+}
+
+fn watch(c: &Container) -> Option<UnixStream> {
+    let socket = supervisor::connect(&c.run).ok()?;
+    socket.set_read_timeout(Some(ANSWER)).ok()?;
+    match supervisor::request(&socket, &Request::Watch) {
+        Ok(Reply::Ok) => {
+            socket.set_read_timeout(None).ok()?;
+            Some(socket)
+        }
+        _ => None,
+    }
+}
