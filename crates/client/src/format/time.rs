@@ -1,0 +1,109 @@
+//! Moments as Docker's tables print them.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// Go's `time.Unix(s, 0).String()` in the local zone: `2006-01-02 15:04:05 -0700 MST`.
+pub fn local(seconds: i64) -> String {
+    match Timestamp::from_second(seconds) {
+        Ok(moment) => moment.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string(),
+        Err(_) => seconds.to_string(),
+    }
+}
+
+/// RFC 3339 in the local zone: `2006-01-02T15:04:05-07:00`.
+pub fn rfc3339_local(seconds: i64) -> String {
+    match Timestamp::from_second(seconds) {
+        Ok(moment) => {
+            let zoned = moment.to_zoned(TimeZone::system());
+            match zoned.offset().is_zero() {
+                true => zoned.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+                false => zoned.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+            }
+        }
+        Err(_) => seconds.to_string(),
+    }
+}
+
+/// Nanoseconds since the epoch in the local zone with all nine digits: the form of `events`.
+pub fn nanos_local(nanos: i64) -> String {
+    match Timestamp::from_nanosecond(i128::from(nanos)) {
+        Ok(moment) => {
+            let zoned = moment.to_zoned(TimeZone::system());
+            match zoned.offset().is_zero() {
+                true => zoned.strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string(),
+                false => zoned.strftime("%Y-%m-%dT%H:%M:%S.%9f%:z").to_string(),
+            }
+        }
+        Err(_) => nanos.to_string(),
+    }
+}
+
+/// Go's `time.ANSIC`: `Mon Jan _2 15:04:05 2006`, of an RFC 3339 moment.
+pub fn ansic(rfc3339: &str) -> String {
+    match rfc3339.parse::<Timestamp>() {
+        Ok(moment) => moment.to_zoned(TimeZone::UTC).strftime("%a %b %e %H:%M:%S %Y").to_string(),
+        Err(_) => rfc3339.to_string(),
+    }
+}
+
+/// Seconds since the epoch of an RFC 3339 moment.
+pub fn seconds(rfc3339: &str) -> Option<i64> {
+    rfc3339.parse::<Timestamp>().ok().map(Timestamp::as_second)
+}
+
+/// `3 minutes ago`
+pub fn ago(seconds: i64) -> String {
+    let now = Timestamp::now().as_second();
+    format!("{} ago", api::units::human_duration(now - seconds))
+}
+
+/// What `--since` and `--until` mean to the daemon: seconds with nine decimals. Durations count back from now.
+pub fn moment(text: &str, now: Timestamp) -> Result<String, String> {
+    if let Ok(nanos) = crate::options::values::duration(text) {
+        let at = now.as_nanosecond() - i128::from(nanos);
+        return Ok(format!("{}.{:09}", at.div_euclid(1_000_000_000), at.rem_euclid(1_000_000_000)));
+    }
+    if text.bytes().all(|b| b.is_ascii_digit() || b == b'.') && !text.is_empty() {
+        return Ok(text.into());
+    }
+    let stamp = |moment: Timestamp| {
+        let nanos = moment.as_nanosecond();
+        format!("{}.{:09}", nanos.div_euclid(1_000_000_000), nanos.rem_euclid(1_000_000_000))
+    };
+    if let Ok(moment) = text.parse::<Timestamp>() {
+        return Ok(stamp(moment));
+    }
+    for form in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H", "%Y-%m-%d"] {
+        let date_time = match form {
+            "%Y-%m-%dT%H" => jiff::civil::DateTime::strptime("%Y-%m-%dT%H:%M", format!("{text}:00")),
+            "%Y-%m-%d" => jiff::civil::DateTime::strptime("%Y-%m-%dT%H:%M", format!("{text}T00:00")),
+            form => jiff::civil::DateTime::strptime(form, text),
+        };
+        if let Ok(zoned) = date_time.and_then(|d| d.to_zoned(TimeZone::system())) {
+            return Ok(stamp(zoned.timestamp()));
+        }
+    }
+    Err(format!("parsing time {} as {}: cannot parse {} as \"2006\"", q(text), q("2006-01-02"), q(text)))
+}
+
+fn q(text: &str) -> String {
+    crate::flags::quote(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments() {
+        let now = Timestamp::from_second(1000).unwrap();
+        assert_eq!(moment("10s", now).unwrap(), "990.000000000");
+        assert_eq!(moment("1234", now).unwrap(), "1234");
+        assert_eq!(moment("1234.5", now).unwrap(), "1234.5");
+        assert_eq!(moment("2020-01-01T00:00:00Z", now).unwrap(), "1577836800.000000000");
+        assert_eq!(moment("2020-01-01T00:00:00.25+01:00", now).unwrap(), "1577833200.250000000");
+        assert!(moment("yesterday", now).is_err());
+        assert_eq!(ansic("2025-05-30T12:07:14Z"), "Fri May 30 12:07:14 2025");
+    }
+}

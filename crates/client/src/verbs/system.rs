@@ -1,0 +1,355 @@
+//! info, events, system df, system prune
+
+use super::{confirm, filters, image, lifecycle, network, volume};
+use crate::engine::{Ask, Engine, next_piece};
+use crate::failure::{Failure, Result};
+use crate::flags::{Parsed, quote};
+use crate::format::{List, execute, field, parse, row, time, typed};
+use crate::output;
+use api::event::Event;
+use api::system::{DiskUsage, Info};
+use api::units::{bytes_size, human_size};
+use template::Value;
+
+/// `info`
+pub async fn info(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
+    let fetched = engine.bytes(Ask::get("/info")).await;
+    let client = Value::structure(
+        "system.clientInfo",
+        vec![
+            ("Debug".into(), Value::Bool(false)),
+            ("Version".into(), Value::str(env!("CARGO_PKG_VERSION"))),
+            ("Context".into(), Value::str("default")),
+            ("Plugins".into(), Value::list(Vec::new())),
+            ("Warnings".into(), Value::NilList),
+        ],
+    );
+    let format = flags.text("format");
+    if !format.is_empty() {
+        let template = parse(if format == "json" { "{{json .}}" } else { format }).map_err(|f| f.with_code(64))?;
+        let bytes = fetched?;
+        let document: Value =
+            serde_json::from_slice(&bytes).map_err(|e| Failure::new(format!("Error reading remote info: {e}")))?;
+        let mut fields = match typed::structure(&document, "system.dockerInfo") {
+            Value::Map(map) => map.entries.clone(),
+            _ => Vec::new(),
+        };
+        fields.push(("ClientInfo".into(), client));
+        let all = Value::structure("system.dockerInfo", fields);
+        return output::print(&format!("{}\n", execute(&template, &all)?));
+    }
+    let head = format!(
+        "Client:\n Version:    {}\n Context:    default\n Debug Mode: false\n\nServer:\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    match fetched {
+        Ok(bytes) => {
+            let info: Info =
+                serde_json::from_slice(&bytes).map_err(|e| Failure::new(format!("Error reading remote info: {e}")))?;
+            output::print(&(head + &pretty(&info)))?;
+            info.warnings.iter().for_each(|w| output::complain(w));
+            Ok(())
+        }
+        Err(failure) => {
+            output::print(&head)?;
+            output::complain(&format!("ERROR: {}", failure.text));
+            Err(Failure::new("errors pretty printing info"))
+        }
+    }
+}
+
+fn pretty(info: &Info) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, value: &dyn std::fmt::Display| out.push_str(&format!(" {name}: {value}\n"));
+    line("Containers", &info.containers);
+    line(" Running", &info.containers_running);
+    line(" Paused", &info.containers_paused);
+    line(" Stopped", &info.containers_stopped);
+    line("Images", &info.images);
+    line("Server Version", &info.server_version);
+    line("Storage Driver", &info.driver);
+    for [name, value] in &info.driver_status {
+        line(&format!(" {name}"), value);
+    }
+    for (name, value) in [
+        ("Logging Driver", &info.logging_driver),
+        ("Cgroup Driver", &info.cgroup_driver),
+        ("Cgroup Version", &info.cgroup_version),
+    ] {
+        if !value.is_empty() {
+            line(name, value);
+        }
+    }
+    out.push_str(&format!(
+        " Plugins:\n  Volume: {}\n  Network: {}\n",
+        info.plugins.volume.join(" "),
+        info.plugins.network.join(" ")
+    ));
+    if !info.plugins.authorization.is_empty() {
+        out.push_str(&format!("  Authorization: {}\n", info.plugins.authorization.join(" ")));
+    }
+    out.push_str(&format!("  Log: {}\n", info.plugins.log.join(" ")));
+    if !info.cdi_spec_dirs.is_empty() {
+        out.push_str(" CDI spec directories:\n");
+        info.cdi_spec_dirs.iter().for_each(|d| out.push_str(&format!("  {d}\n")));
+    }
+    out.push_str(&format!(" Swarm: {}\n", info.swarm.local_node_state));
+    if !info.runtimes.is_empty() {
+        let names: Vec<&str> = info.runtimes.keys().map(String::as_str).collect();
+        out.push_str(&format!(" Runtimes: {}\n Default Runtime: {}\n", names.join(" "), info.default_runtime));
+    }
+    out.push_str(&format!(
+        " Init Binary: {}\n containerd version: {}\n runc version: {}\n init version: {}\n",
+        info.init_binary, info.containerd_commit.id, info.runc_commit.id, info.init_commit.id
+    ));
+    if !info.security_options.is_empty() {
+        out.push_str(" Security Options:\n");
+    }
+    for option in &info.security_options {
+        for part in option.split(',') {
+            match part.split_once('=') {
+                Some(("name", name)) => out.push_str(&format!("  {name}\n")),
+                Some(("profile", profile)) => out.push_str(&format!("   Profile: {profile}\n")),
+                Some(_) => {}
+                None => out.push_str(&format!("  {part}\n")),
+            }
+        }
+    }
+    rest(info, out)
+}
+
+fn rest(info: &Info, mut out: String) -> String {
+    let mut line = |name: &str, value: &str| {
+        if !value.is_empty() {
+            out.push_str(&format!(" {name}: {value}\n"));
+        }
+    };
+    line("Kernel Version", &info.kernel_version);
+    line("Operating System", &info.operating_system);
+    line("OSType", &info.os_type);
+    line("Architecture", &info.architecture);
+    line("CPUs", &info.ncpu.to_string());
+    line("Total Memory", &bytes_size(info.mem_total as f64));
+    line("Name", &info.name);
+    line("ID", &info.id);
+    line("Docker Root Dir", &info.docker_root_dir);
+    line("Debug Mode", &info.debug.to_string());
+    if info.debug {
+        line(" File Descriptors", &info.n_fd.to_string());
+        line(" Goroutines", &info.n_goroutines.to_string());
+        line(" System Time", &info.system_time);
+        line(" EventsListeners", &info.n_events_listener.to_string());
+    }
+    line("HTTP Proxy", &info.http_proxy);
+    line("HTTPS Proxy", &info.https_proxy);
+    line("No Proxy", &info.no_proxy);
+    if !info.labels.is_empty() {
+        out.push_str(" Labels:\n");
+        info.labels.iter().for_each(|l| out.push_str(&format!("  {l}\n")));
+    }
+    out.push_str(&format!(" Experimental: {}\n", info.experimental_build));
+    if let Some(registries) = &info.registry_config {
+        if !registries.insecure_registry_cidrs.is_empty() || !registries.index_configs.is_empty() {
+            out.push_str(" Insecure Registries:\n");
+            let insecure = registries.index_configs.values().filter(|i| !i.secure).map(|i| &i.name);
+            insecure.chain(&registries.insecure_registry_cidrs).for_each(|name| out.push_str(&format!("  {name}\n")));
+        }
+        if !registries.mirrors.is_empty() {
+            out.push_str(" Registry Mirrors:\n");
+            registries.mirrors.iter().for_each(|m| out.push_str(&format!("  {m}\n")));
+        }
+    }
+    out.push_str(&format!(" Live Restore Enabled: {}\n", info.live_restore_enabled));
+    if !info.default_address_pools.is_empty() {
+        out.push_str(" Default Address Pools:\n");
+        let pools = info.default_address_pools.iter();
+        pools.for_each(|p| out.push_str(&format!("   Base: {}, Size: {}\n", p.base, p.size)));
+    }
+    out.push('\n');
+    out
+}
+
+/// `events`
+pub async fn events(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
+    let template = match flags.text("format") {
+        "" => None,
+        "json" => Some(parse("{{json .}}")?),
+        text => Some(parse(text).map_err(|f| f.with_code(64))?),
+    };
+    let moment = jiff::Timestamp::now();
+    let when = |name: &str| match flags.text(name) {
+        "" => Ok(String::new()),
+        text => {
+            time::moment(text, moment).map_err(|why| Failure::new(format!("invalid value for {}: {why}", quote(name))))
+        }
+    };
+    let filters = filters(flags);
+    let mut ask = Ask::get("/events").query_some("since", &when("since")?).query_some("until", &when("until")?);
+    if !filters.is_empty() {
+        ask = ask.query("filters", filters.to_query());
+    }
+    let mut body = engine.send(ask).await?.into_body();
+    let mut pending = Vec::new();
+    while let Some(piece) = next_piece(&mut body).await? {
+        pending.extend_from_slice(&piece);
+        // events are JSON values one after the other, with or without newlines between
+        let mut stream = serde_json::Deserializer::from_slice(&pending).into_iter::<Value>();
+        let mut text = String::new();
+        while let Some(Ok(document)) = stream.next() {
+            match &template {
+                Some(template) => {
+                    text.push_str(&execute(template, &typed_event(&document))?);
+                    text.push('\n');
+                }
+                None => {
+                    let event: Event = serde_json::from_str(&template::to_json(&document)).unwrap_or_default();
+                    text.push_str(&pretty_event(&event));
+                }
+            }
+        }
+        let done = stream.byte_offset();
+        pending.drain(..done);
+        output::print(&text)?;
+    }
+    Ok(())
+}
+
+/// `Attributes` is a map; the rest of an event is a struct.
+fn typed_event(document: &Value) -> Value {
+    let mut typed = typed::structure(document, "events.Message");
+    if let Value::Map(map) = &mut typed {
+        for (name, value) in &mut std::rc::Rc::make_mut(map).entries {
+            if let ("Actor", Value::Map(actor)) = (name.as_str(), &mut *value) {
+                let entries = &mut std::rc::Rc::make_mut(actor).entries;
+                for (name, value) in entries {
+                    if let ("Attributes", Value::Map(attributes)) = (name.as_str(), &*value) {
+                        *value = Value::string_map(attributes.entries.clone());
+                    }
+                }
+            }
+        }
+    }
+    typed
+}
+
+fn pretty_event(event: &Event) -> String {
+    let nanos = if event.time_nano != 0 { event.time_nano } else { event.time * 1_000_000_000 };
+    let mut out = format!("{} {} {} {}", time::nanos_local(nanos), event.kind, event.action, event.actor.id);
+    if !event.actor.attributes.is_empty() {
+        let pairs: Vec<String> = event.actor.attributes.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        out.push_str(&format!(" ({})", pairs.join(", ")));
+    }
+    out.push('\n');
+    out
+}
+
+/// `system df`
+pub async fn df(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
+    if flags.is("verbose") {
+        return Err(Failure::new(
+            "--verbose: the details of disk usage are not part of this version; see images, ps -s and volume ls",
+        ));
+    }
+    const KIND: &str = "*formatter.diskUsageContext";
+    const HEADERS: [(&str, &str); 5] = [
+        ("Type", "TYPE"),
+        ("TotalCount", "TOTAL"),
+        ("Active", "ACTIVE"),
+        ("Size", "SIZE"),
+        ("Reclaimable", "RECLAIMABLE"),
+    ];
+    let usage: DiskUsage = engine.fetch(Ask::get("/system/df")).await?;
+    let share = |reclaimable: i64, size: i64| match size {
+        n if n > 0 => format!("{} ({}%)", human_size(reclaimable as f64), reclaimable * 100 / n),
+        _ => human_size(reclaimable as f64),
+    };
+    let line = |kind: &str, total: usize, active: usize, size: i64, reclaimable: String| {
+        row(
+            KIND,
+            vec![
+                field("Type", kind),
+                field("TotalCount", total.to_string()),
+                field("Active", active.to_string()),
+                field("Size", human_size(size as f64)),
+                field("Reclaimable", reclaimable),
+            ],
+        )
+    };
+    let used: i64 = usage
+        .images
+        .iter()
+        .filter(|i| i.containers > 0 && i.size != -1 && i.shared_size != -1)
+        .map(|i| i.size - i.shared_size)
+        .sum();
+    let busy = |state: &str| ["running", "paused", "restarting"].contains(&state);
+    let written: i64 = usage.containers.iter().map(|c| c.size_rw).sum();
+    let stopped: i64 = usage.containers.iter().filter(|c| !busy(&c.state)).map(|c| c.size_rw).sum();
+    let known = |v: &api::volume::Volume| v.usage_data.as_ref().map_or((0, 0), |u| (u.size.max(0), u.ref_count));
+    let volumes: i64 = usage.volumes.iter().map(|v| known(v).0).sum();
+    let unused: i64 = usage.volumes.iter().filter(|v| known(v).1 == 0).map(|v| known(v).0).sum();
+    let rows = [
+        line(
+            "Images",
+            usage.images.len(),
+            usage.images.iter().filter(|i| i.containers > 0).count(),
+            usage.layers_size,
+            share(usage.layers_size - used, usage.layers_size),
+        ),
+        line(
+            "Containers",
+            usage.containers.len(),
+            usage.containers.iter().filter(|c| busy(&c.state)).count(),
+            written,
+            share(stopped, written),
+        ),
+        line(
+            "Local Volumes",
+            usage.volumes.len(),
+            usage.volumes.iter().filter(|v| known(v).1 > 0).count(),
+            volumes,
+            share(unused, volumes),
+        ),
+        line("Build Cache", usage.build_cache.len(), 0, 0, "0B".into()),
+    ];
+    let format = match flags.text("format") {
+        "" | "table" => "table {{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}",
+        custom => custom,
+    };
+    output::print(&List { headers: &HEADERS }.render(format, &rows)?)
+}
+
+/// `system prune`
+pub async fn prune(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
+    let (all, volumes) = (flags.is("all"), flags.is("volumes"));
+    let mut warning = String::from(
+        "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n",
+    );
+    if volumes {
+        warning.push_str("  - all anonymous volumes not used by at least one container\n");
+    }
+    warning.push_str(match all {
+        true => "  - all images without at least one container associated to them\n",
+        false => "  - all dangling images\n",
+    });
+    warning.push_str("\nAre you sure you want to continue?");
+    if !flags.is("force") && !confirm(&warning)? {
+        return Err(Failure::new("system prune has been cancelled"));
+    }
+    let filters = filters(flags);
+    let mut texts = vec![lifecycle::prune_containers(engine, &filters).await?];
+    texts.push(network::prune_networks(engine, &filters).await?);
+    if volumes {
+        texts.push(volume::prune_volumes(engine, &filters).await?);
+    }
+    texts.push(image::prune_images(engine, filters, all).await?);
+    // each part tells what it freed: the whole is told once, at the end
+    let mut freed = 0f64;
+    let mut out = String::new();
+    for line in texts.iter().flat_map(|t| t.lines()) {
+        match line.strip_prefix("Total reclaimed space: ") {
+            Some(size) => freed += api::units::parse_size(size).unwrap_or(0) as f64,
+            None => out.push_str(&format!("{line}\n")),
+        }
+    }
+    output::print(&format!("{out}Total reclaimed space: {}\n", human_size(freed)))
+}
