@@ -1,6 +1,6 @@
 //! Output to the log and to clients, stdin from them, terminals.
 
-use crate::world::{PATIENCE, World};
+use crate::world::{PATIENCE, World, wait_for_end};
 use std::io::{Read, Write};
 use supervisor::log::{STDERR, STDOUT};
 use supervisor::protocol::*;
@@ -110,6 +110,20 @@ fn a_client_that_reads_slowly_loses_nothing() {
     assert!(client.said[0] == expected);
     running.wait();
     assert!(world.log(STDOUT) == expected);
+}
+
+#[test]
+fn the_end_is_told_before_a_slow_client_has_everything() {
+    let world = World::new();
+    let mut launch = world.launch("seq 1 60000");
+    let (running, mut client) = world.start_attached(&mut launch);
+    wait_for_end(&running.control);
+    assert_eq!(world.exit_record().code, 0);
+    assert!(!world.cgroup_is_left());
+    assert_eq!(client.exit().code, 0);
+    let expected: String = (1..=60_000).map(|n| format!("{n}\n")).collect();
+    assert!(client.said[0] == expected);
+    running.wait();
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Server<'_> {
             for place in 1..self.held.len() {
                 self.end_exec(place);
             }
-            let ended = self.held.first().is_some_and(|h| h.as_ref().is_none_or(|h| h.ended.is_some()));
+            let ended = self.held.first().is_none_or(|h| h.as_ref().is_none_or(|h| h.ended.is_some()));
             if ended && self.finish() {
                 return Ok(());
             }
@@ -138,8 +138,9 @@ impl Server<'_> {
         let stalls = stalls.map(|since| since + STALL);
         let graces = self.held.iter().skip(1).flatten().filter(|h| !h.told).filter_map(|h| h.ended);
         let gathers = self.held.iter().flatten().filter_map(|h| h.gather_until).filter(|until| *until > now);
-        let deadline =
-            stalls.chain(graces.map(|(_, since)| since + EXEC_GRACE)).chain(gathers).chain(self.exiting).min();
+        // Once everything has been given back only the clients' own deadlines count.
+        let exiting = self.exiting.filter(|_| !self.held.is_empty());
+        let deadline = stalls.chain(graces.map(|(_, since)| since + EXEC_GRACE)).chain(gathers).chain(exiting).min();
         match (deadline, self.used) {
             (None, false) => (None, false),
             (Some(at), used) if !used || at < now + QUIET => (Some(at.saturating_duration_since(now)), false),
