@@ -6,6 +6,7 @@
 //! ```text
 //! bpf.rs        bpf(2): the device program of a cgroup
 //! caps.rs       capget(2), capset(2), the bounding and ambient sets
+//! cgroup.rs     quick moves between cgroups
 //! clone.rs      clone3(2)
 //! landlock.rs   landlock(7), a thread's own umask
 //! mount.rs      mount_setattr(2)
@@ -29,6 +30,7 @@
 
 pub mod bpf;
 pub mod caps;
+pub mod cgroup;
 pub mod clone;
 pub mod inherited;
 pub mod landlock;
