@@ -31,7 +31,31 @@ impl Containers {
         let mut out = Vec::new();
         walk(upper, "", &below, 0, &mut out).map_err(wrong)?;
         out.sort_by(|a, b| a.path.cmp(&b.path));
+        hide_mount_points(&mut out);
         Ok(out)
+    }
+}
+
+/// What a start makes for the engine's own mounts is no change of the container's; Docker has it in a layer below.
+fn hide_mount_points(changes: &mut Vec<Change>) {
+    const MADE: [&str; 11] = [
+        "/dev",
+        "/dev/console",
+        "/dev/mqueue",
+        "/dev/pts",
+        "/dev/shm",
+        "/etc/hostname",
+        "/etc/hosts",
+        "/etc/resolv.conf",
+        "/proc",
+        "/sys",
+        "/sys/fs/cgroup",
+    ];
+    let before = changes.len();
+    changes.retain(|c| !(c.kind == ADDED && MADE.contains(&c.path.as_str())));
+    let below_etc = changes.iter().any(|c| c.path.starts_with("/etc/"));
+    if before != changes.len() && !below_etc {
+        changes.retain(|c| c.path != "/etc");
     }
 }
 
@@ -72,4 +96,21 @@ fn walk(directory: OwnedFd, path: &str, below: &View, depth: usize, out: &mut Ve
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_points_are_no_changes() {
+        let change = |kind, path: &str| Change { kind, path: path.into() };
+        let mut all =
+            vec![change(MODIFIED, "/etc"), change(ADDED, "/etc/hosts"), change(ADDED, "/proc"), change(ADDED, "/x")];
+        hide_mount_points(&mut all);
+        assert_eq!(all, [change(ADDED, "/x")]);
+        let mut all = vec![change(MODIFIED, "/etc"), change(ADDED, "/etc/hosts"), change(MODIFIED, "/etc/passwd")];
+        hide_mount_points(&mut all);
+        assert_eq!(all, [change(MODIFIED, "/etc"), change(MODIFIED, "/etc/passwd")]);
+    }
 }

@@ -248,7 +248,9 @@ impl Shared {
         match supervisor::request(&socket, &request).map_err(unreachable)? {
             Reply::Pid(pid) => Ok((socket, pid)),
             Reply::Failed(failure) => {
-                let text = format!("OCI runtime exec failed: {}: unknown", failure.text);
+                const BEFORE: &str = "OCI runtime exec failed: ";
+                let text = failure.text.strip_prefix(BEFORE).unwrap_or(&failure.text);
+                let text = format!("{BEFORE}{text}: unknown");
                 Err(match failure.kind {
                     FailureKind::CommandNotFound => (Error::Invalid(text), 127),
                     FailureKind::NotExecutable | FailureKind::Invalid => (Error::Invalid(text), NOT_EXECUTABLE),

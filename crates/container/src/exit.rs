@@ -9,7 +9,7 @@ use crate::record;
 use crate::restart::Policy;
 use crate::start::unmount_shm;
 use crate::state::{Phase, State};
-use std::os::unix::net::UnixStream;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -21,8 +21,8 @@ const KILLED: i32 = 137;
 const LOST: i32 = 255;
 
 impl Shared {
-    /// Waits in the background for the end of this run.
-    pub fn follow(self: &Arc<Shared>, c: &Arc<Container>, socket: UnixStream, run: u64) -> Result<()> {
+    /// Waits in the background for the end of this run: of the supervisor's socket, or of its process.
+    pub fn follow(self: &Arc<Shared>, c: &Arc<Container>, supervisor: OwnedFd, run: u64) -> Result<()> {
         let (shared, container) = (Arc::downgrade(self), Arc::downgrade(c));
         let job = move || {
             if let (Some(shared), Some(container)) = (shared.upgrade(), container.upgrade()) {
@@ -30,7 +30,7 @@ impl Shared {
                 shared.ended(&container, run);
             }
         };
-        Ok(self.watcher.on_end(socket, job)?)
+        Ok(self.watcher.on_end(supervisor, job)?)
     }
 
     /// The supervisor of this run is gone. The caller has the turn.

@@ -11,22 +11,20 @@ use crate::restart::Policy;
 use crate::start::unmount_shm;
 use crate::state::{Endpoint, Phase, State};
 use crate::watch::Watcher;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
-use supervisor::protocol::{Reply, Request, StartRecord};
-
-/// How long one supervisor may take to answer.
-const ANSWER: Duration = Duration::from_secs(2);
+use supervisor::protocol::StartRecord;
 
 /// What was found out about a container that may be running.
 enum Life {
-    /// It runs: its start, and a socket that tells its end.
-    Alive(StartRecord, UnixStream),
+    /// It runs: its start, and its supervisor, whose end is its own.
+    Alive(StartRecord, OwnedFd),
     /// It ran, and does not any more.
     Ended(u64),
     Down,
@@ -162,11 +160,11 @@ impl Shared {
             });
         };
         match life {
-            Life::Alive(started, socket) => {
+            Life::Alive(started, supervisor) => {
                 let run = started.started_ns;
                 adopt(&started);
                 c.save();
-                if let Err(error) = self.follow(c, socket, run) {
+                if let Err(error) = self.follow(c, supervisor, run) {
                     tracing::error!(container = %c.id, "its end will not be noticed: {error}");
                 }
             }
@@ -235,14 +233,14 @@ impl Shared {
     }
 }
 
-/// Looks whether a container's supervisor lives, and connects to it.
+/// Looks whether a container's supervisor lives.
 fn life(c: &Container) -> Life {
     let state = c.state();
     let started = record::start_record(&c.run);
     if let Some(started) = started {
-        let alive = sys::process::start_time(started.supervisor) == Some(started.supervisor_start_time);
-        if alive && let Some(socket) = watch(c) {
-            return Life::Alive(started, socket);
+        // A supervisor that lives is waited for, whatever else is wrong with it: its container must not be lost.
+        if let Some(supervisor) = process(started.supervisor, started.supervisor_start_time) {
+            return Life::Alive(started, supervisor);
         }
         return Life::Ended(started.started_ns);
     }
@@ -256,14 +254,8 @@ fn life(c: &Container) -> Life {
     }
 }
 
-fn watch(c: &Container) -> Option<UnixStream> {
-    let socket = supervisor::connect(&c.run).ok()?;
-    socket.set_read_timeout(Some(ANSWER)).ok()?;
-    match supervisor::request(&socket, &Request::Watch) {
-        Ok(Reply::Ok) => {
-            socket.set_read_timeout(None).ok()?;
-            Some(socket)
-        }
-        _ => None,
-    }
+/// A descriptor of the process that has had this number since then; it becomes readable at the process's end.
+fn process(pid: i32, start: u64) -> Option<OwnedFd> {
+    let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+    (sys::process::start_time(pid) == Some(start)).then_some(pidfd)
 }

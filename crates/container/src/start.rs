@@ -90,7 +90,7 @@ impl Shared {
                 });
                 c.save();
                 self.tell(c, "start", &[]);
-                self.follow(c, socket, run)
+                self.follow(c, socket.into(), run)
             }
             Err(failed) => {
                 let text = failed.error.to_string();
@@ -481,10 +481,9 @@ fn bind_source(source: &str, create: bool) -> Result<()> {
 
 /// dockerd's sentence around the runtime's, and the exit code; clients look for words in it.
 fn of_failure(failure: Failure) -> Failed {
-    let wrapped = format!(
-        "failed to create task for container: failed to create shim task: OCI runtime create failed: {}: unknown",
-        failure.text
-    );
+    const BEFORE: &str = "OCI runtime create failed: ";
+    let text = failure.text.strip_prefix(BEFORE).unwrap_or(&failure.text);
+    let wrapped = format!("failed to create task for container: failed to create shim task: {BEFORE}{text}: unknown");
     match failure.kind {
         FailureKind::CommandNotFound => Failed { error: Error::Invalid(wrapped), code: NOT_FOUND },
         FailureKind::NotExecutable => {

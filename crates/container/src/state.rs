@@ -120,7 +120,6 @@ impl State {
         self.pid_start = record.start_time;
         self.cgroup = record.cgroup.clone();
         self.started_ns = record.started_ns;
-        self.finished_ns = 0;
         self.exit_code = 0;
         self.oom_killed = false;
         self.error.clear();
@@ -184,7 +183,8 @@ mod tests {
         assert_eq!((s.status(), s.exit_code, s.error.as_str()), ("exited", 127, "no"));
         assert_eq!(s.human(330_000_000_000), "Exited (127) 2 minutes ago");
         s.started(&start, None);
-        assert_eq!((s.exit_code, s.error.as_str(), s.finished_ns), (0, "", 0));
+        // As with Docker, the time of the last end stays.
+        assert_eq!((s.exit_code, s.error.as_str(), s.finished_ns), (0, "", 210_000_000_000));
         s.ended(137, 1, true, "", false);
         assert_eq!((s.status(), s.oom_killed, s.restart_count), ("exited", true, 1));
     }

@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(*top.titles, ["UID", "PID", "PPID", "CMD"]);
         assert_eq!(top.processes[0], ["root", "7", "1", "sh -c sleep 1d"]);
         assert_eq!(top.processes[1][1], "9");
-        assert_eq!(top.processes.len(), 3 - 1);
+        assert_eq!(top.processes.len(), 3);
         assert_eq!(parse("A B\n", &BTreeSet::new()).unwrap_err().to_string(), "Couldn't find PID field in ps output");
     }
 

@@ -6,7 +6,6 @@ use rustix::event::{EventfdFlags, Timespec, eventfd};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -32,8 +31,8 @@ struct Inner {
 
 #[derive(Default)]
 struct Waiting {
-    /// Sockets by token.
-    sockets: HashMap<u64, (UnixStream, Job)>,
+    /// Sockets and processes by token.
+    ends: HashMap<u64, (OwnedFd, Job)>,
     /// By time, the token keeping equal times apart.
     timers: BTreeMap<(Instant, u64), Job>,
 }
@@ -56,13 +55,13 @@ impl Watcher {
         Ok(Watcher { inner })
     }
 
-    /// Runs `job` when the other side of `socket` has closed.
-    pub fn on_end(&self, socket: UnixStream, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    /// Runs `job` when the other side of a socket has closed, or a process (by its pidfd) has ended.
+    pub fn on_end(&self, of: OwnedFd, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let token = self.inner.next.fetch_add(1, Ordering::Relaxed);
         let mut waiting = self.inner.waiting();
         let flags = EventFlags::IN | EventFlags::RDHUP;
-        epoll::add(&self.inner.epoll, &socket, EventData::new_u64(token), flags)?;
-        waiting.sockets.insert(token, (socket, Box::new(job)));
+        epoll::add(&self.inner.epoll, &of, EventData::new_u64(token), flags)?;
+        waiting.ends.insert(token, (of, Box::new(job)));
         Ok(())
     }
 
@@ -114,24 +113,25 @@ impl Inner {
                     WAKE => {
                         let _ = rustix::io::read(&self.wake, &mut [0u8; 8]);
                     }
-                    token => self.socket(token),
+                    token => self.ready(token),
                 }
             }
             self.due();
         }
     }
 
-    /// A socket is readable: at its end, or there is a byte that nobody promised, which is thrown away.
-    fn socket(&self, token: u64) {
+    /// A socket is readable: at its end, or there is a byte that nobody promised, which is thrown away. A pidfd, which is no
+    /// socket, is readable at the end alone.
+    fn ready(&self, token: u64) {
         let mut waiting = self.waiting();
-        let Some((socket, _)) = waiting.sockets.get(&token) else { return };
+        let Some((socket, _)) = waiting.ends.get(&token) else { return };
         let mut byte = [0u8; 256];
         match rustix::net::recv(socket, &mut byte, rustix::net::RecvFlags::DONTWAIT) {
             Ok((0, _)) => {}
             Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return,
             Err(_) => {}
         }
-        if let Some((socket, job)) = waiting.sockets.remove(&token) {
+        if let Some((socket, job)) = waiting.ends.remove(&token) {
             let _ = epoll::delete(&self.epoll, &socket);
             drop(waiting);
             work(job);
@@ -173,6 +173,7 @@ fn work(job: Job) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::net::UnixStream;
     use std::sync::mpsc;
 
     const DEADLINE: Duration = Duration::from_secs(10);
@@ -183,7 +184,7 @@ mod tests {
         let (send, receive) = mpsc::channel();
         let (ours, theirs) = UnixStream::pair().unwrap();
         let s = send.clone();
-        watcher.on_end(ours, move || s.send("end").unwrap()).unwrap();
+        watcher.on_end(ours.into(), move || s.send("end").unwrap()).unwrap();
         let s = send.clone();
         watcher.after(Duration::from_millis(30), move || s.send("second").unwrap());
         let s = send.clone();
@@ -192,6 +193,12 @@ mod tests {
         assert_eq!(receive.recv_timeout(DEADLINE), Ok("second"));
         drop(theirs);
         assert_eq!(receive.recv_timeout(DEADLINE), Ok("end"));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
+        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+        watcher.on_end(pidfd, move || send.send("process").unwrap()).unwrap();
+        assert_eq!(receive.recv_timeout(DEADLINE), Ok("process"));
+        child.wait().unwrap();
     }
 
     #[test]
