@@ -24,8 +24,6 @@ pub struct Host {
     pub apparmor: bool,
     /// What control groups can do.
     pub cgroups: Cgroups,
-    /// `net.ipv4.ip_forward` is 0.
-    pub forwarding_off: bool,
 }
 
 /// Which limits the kernel has.
@@ -73,7 +71,6 @@ impl Host {
             thermal: thermal.filter(|p| Path::new(p).exists()).collect(),
             apparmor: read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
             cgroups: Cgroups::look(&read("/proc/self/mountinfo")),
-            forwarding_off: read("/proc/sys/net/ipv4/ip_forward") == "0",
         }
     }
 }

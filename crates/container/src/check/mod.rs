@@ -44,9 +44,6 @@ pub(crate) fn create(config: &mut ContainerConfig, host: &mut HostConfig, facts:
         return Err(invalid!("hostname {:?} is too long (maximum {MAX_HOSTNAME} bytes)", config.hostname));
     }
     modes::namespaces(host)?;
-    if facts.forwarding_off && !matches!(host.network_mode.as_str(), "host" | "none") {
-        warnings.push("IPv4 forwarding is disabled. Networking will not work.".into());
-    }
     if host.network_mode == "host" && !host.port_bindings.is_empty() {
         warnings.push("Published ports are discarded when using host network mode".into());
     }
