@@ -37,6 +37,7 @@ pub struct Config {
     pub validate: bool,
     pub data_root: PathBuf,
     pub exec_root: PathBuf,
+    /// Empty: beside the exec root.
     pub pidfile: PathBuf,
     pub hosts: Vec<String>,
     pub group: Option<String>,
@@ -51,8 +52,6 @@ pub struct Config {
     pub ip: Option<std::net::IpAddr>,
     pub ip_forward: bool,
     pub ip_masq: bool,
-    pub iptables: bool,
-    pub userland_proxy: bool,
     /// Base and prefix length.
     pub address_pools: Vec<(String, u8)>,
     pub insecure_registries: Vec<String>,
@@ -88,7 +87,7 @@ impl Default for Config {
             validate: false,
             data_root: "/var/lib/dhow".into(),
             exec_root: "/run/dhow".into(),
-            pidfile: "/run/dhow.pid".into(),
+            pidfile: PathBuf::new(),
             hosts: Vec::new(),
             group: None,
             debug: false,
@@ -102,8 +101,6 @@ impl Default for Config {
             ip: None,
             ip_forward: true,
             ip_masq: true,
-            iptables: true,
-            userland_proxy: true,
             address_pools: Vec::new(),
             insecure_registries: Vec::new(),
             registry_mirrors: Vec::new(),
@@ -129,6 +126,13 @@ impl Default for Config {
             live_restore: true,
             oom_score_adjust: 0,
         }
+    }
+}
+
+impl Config {
+    /// The file that names the daemon's process: `/run/dhow.pid` for the exec root `/run/dhow`.
+    pub fn pidfile(&self) -> PathBuf {
+        if self.pidfile.as_os_str().is_empty() { self.exec_root.with_extension("pid") } else { self.pidfile.clone() }
     }
 }
 
@@ -233,9 +237,6 @@ fn check(config: &mut Config) -> Result<(), String> {
             "invalid configuration: you specified -b & --bip, mutually exclusive options; please specify only one"
                 .into(),
         );
-    }
-    if !config.iptables && !config.icc {
-        return Err("invalid configuration: you specified --iptables=false with --icc=false; ICC=false uses packet filter rules to function, so enable iptables".into());
     }
     let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
     for label in &config.labels {

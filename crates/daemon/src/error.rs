@@ -66,3 +66,74 @@ impl std::fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<network::Error> for Error {
+    fn from(error: network::Error) -> Error {
+        let message = error.to_string();
+        match error {
+            network::Error::Invalid(_) => Error::invalid(message),
+            // dockerd answers a port in use with 500, too.
+            network::Error::Conflict(_) => Error::conflict(message),
+            network::Error::PortInUse(_)
+            | network::Error::Exhausted(_)
+            | network::Error::Corrupt(_)
+            | network::Error::Kernel { .. }
+            | network::Error::Io { .. } => Error::internal(message),
+        }
+    }
+}
+
+impl From<container::Error> for Error {
+    fn from(error: container::Error) -> Error {
+        let message = error.to_string();
+        match error {
+            container::Error::NotFound(_) => Error::not_found(message),
+            container::Error::Conflict(_) => Error::conflict(message),
+            container::Error::Invalid(_) => Error::invalid(message),
+            container::Error::NotModified(_) => Error::new(StatusCode::NOT_MODIFIED, message),
+            container::Error::Unsupported(_) => Error::new(StatusCode::NOT_IMPLEMENTED, message),
+            container::Error::System(_) | container::Error::Io { .. } => Error::internal(message),
+        }
+    }
+}
+
+impl From<registry::Error> for Error {
+    fn from(error: registry::Error) -> Error {
+        let message = error.to_string();
+        match error {
+            registry::Error::NotFound(_) | registry::Error::Denied(_) => Error::not_found(message),
+            registry::Error::Unauthorized(_) => Error::new(StatusCode::UNAUTHORIZED, message),
+            registry::Error::TooManyRequests(_) => Error::new(StatusCode::TOO_MANY_REQUESTS, message),
+            registry::Error::Invalid(_) => Error::invalid(message),
+            registry::Error::Unreachable(_)
+            | registry::Error::Corrupt(_)
+            | registry::Error::Protocol(_)
+            | registry::Error::Server(_) => Error::internal(message),
+        }
+    }
+}
+
+impl From<image::Error> for Error {
+    fn from(error: image::Error) -> Error {
+        let message = error.to_string();
+        match error {
+            image::Error::NotFound(_) => Error::not_found(message),
+            image::Error::Conflict(_) => Error::conflict(message),
+            image::Error::Invalid(_) => Error::invalid(message),
+            image::Error::Registry(error) => error.into(),
+            image::Error::Corrupt(_) | image::Error::Layer(_) | image::Error::Io { .. } => Error::internal(message),
+        }
+    }
+}
+
+impl From<volume::Error> for Error {
+    fn from(error: volume::Error) -> Error {
+        let message = error.to_string();
+        match error {
+            volume::Error::NotFound(_) => Error::not_found(message),
+            volume::Error::Invalid(_) => Error::invalid(message),
+            volume::Error::Conflict(_) => Error::conflict(message),
+            volume::Error::Io { .. } => Error::internal(message),
+        }
+    }
+}

@@ -19,10 +19,16 @@ pub enum Form {
 }
 
 impl Form {
-    fn media_type(self) -> HeaderValue {
+    /// Of a container with or without a terminal.
+    pub fn of(tty: bool) -> Form {
+        if tty { Form::Raw } else { Form::Multiplexed }
+    }
+
+    /// What it is called; before 1.42 both had one name.
+    pub fn media_type(self, version: (u32, u32)) -> HeaderValue {
         HeaderValue::from_static(match self {
-            Form::Raw => api::stream::RAW,
-            Form::Multiplexed => api::stream::MULTIPLEXED,
+            Form::Multiplexed if version >= (1, 42) => api::stream::MULTIPLEXED,
+            _ => api::stream::RAW,
         })
     }
 }
@@ -44,7 +50,7 @@ pub fn asked(request: &Request<Incoming>) -> bool {
 ///
 /// # Errors
 /// 400 when the client did not ask for it: a connection cannot be taken over from a client that expects HTTP.
-pub fn upgrade<F, Fut>(request: Request<Incoming>, form: Form, then: F) -> Result<Response<Body>>
+pub fn upgrade<F, Fut>(request: Request<Incoming>, kind: HeaderValue, then: F) -> Result<Response<Body>>
 where
     F: FnOnce(Client) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send,
@@ -68,11 +74,6 @@ where
     let headers = answer.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("tcp"));
-    headers.insert(CONTENT_TYPE, form.media_type());
+    headers.insert(CONTENT_TYPE, kind);
     Ok(answer)
-}
-
-/// The media type for a stream of this form.
-pub fn media_type(form: Form) -> HeaderValue {
-    form.media_type()
 }

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::Body;
 use serde::de::DeserializeOwned;
 
 /// The longest JSON body.
@@ -46,11 +46,6 @@ impl Query {
     /// Docker's booleans: all is true but nothing, `0`, `no`, `false`, `none`.
     pub fn boolean(&self, key: &str) -> bool {
         !matches!(self.get(key).trim().to_ascii_lowercase().as_str(), "" | "0" | "no" | "false" | "none")
-    }
-
-    /// The same with a default for a key that was not given.
-    pub fn boolean_or(&self, key: &str, default: bool) -> bool {
-        if self.has(key) { self.boolean(key) } else { default }
     }
 
     /// A whole number, if given.
@@ -126,7 +121,10 @@ pub fn content_length(headers: &HeaderMap) -> Option<u64> {
 ///
 /// # Errors
 /// 413; 400 when the client breaks off.
-pub async fn bytes(headers: &HeaderMap, body: Incoming) -> Result<Bytes> {
+pub async fn bytes<B>(headers: &HeaderMap, body: B) -> Result<Bytes>
+where
+    B: Body<Data = Bytes, Error = hyper::Error>,
+{
     let too_long = || Error::new(StatusCode::PAYLOAD_TOO_LARGE, "http: request body too large");
     if content_length(headers).is_some_and(|n| n > MAX_JSON) {
         return Err(too_long());
@@ -142,8 +140,11 @@ pub async fn bytes(headers: &HeaderMap, body: Incoming) -> Result<Bytes> {
 ///
 /// # Errors
 /// 400 when it is said to be something else or is not JSON of that shape, 413 when it is too long.
-pub async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Incoming) -> Result<Option<T>> {
-    use hyper::body::Body;
+pub async fn json<T, B>(headers: &HeaderMap, body: B) -> Result<Option<T>>
+where
+    T: DeserializeOwned,
+    B: Body<Data = Bytes, Error = hyper::Error>,
+{
     let has_body = content_length(headers).map_or(!body.is_end_stream(), |n| n > 0);
     check_content_type(headers, has_body)?;
     if !has_body {
@@ -179,7 +180,7 @@ mod tests {
         let query = Query::parse(Some("a=1&b=x%2Fy+z&all&t=a&t=b&no=False"));
         assert_eq!((query.get("b"), query.get("none")), ("x/y z", ""));
         assert_eq!(query.all("t"), ["a", "b"]);
-        assert!(query.boolean("a") && !query.boolean("all") && !query.boolean("no") && query.boolean_or("zz", true));
+        assert!(query.boolean("a") && !query.boolean("all") && !query.boolean("no"));
         assert_eq!(query.integer("a"), Ok(Some(1)));
         assert_eq!(query.integer("b").unwrap_err().message, "strconv.Atoi: parsing \"x/y z\": invalid syntax");
         assert_eq!(decode("%zz%4", false), "%zz%4");

@@ -63,11 +63,14 @@ pub enum Route {
     Swarm,
 }
 
+/// Major and minor.
+pub type Version = (u32, u32);
+
 /// The version of the API a request asked for, and the rest of its path.
 ///
 /// # Errors
 /// 400, in dockerd's words, when the version is not served.
-pub fn version(path: &str) -> Result<(Option<(u32, u32)>, &str), Error> {
+pub fn version(path: &str) -> Result<(Option<Version>, &str), Error> {
     let Some((prefix, rest)) = path.strip_prefix("/v").and_then(|p| p.split_once('/')) else { return Ok((None, path)) };
     if prefix.is_empty() || !prefix.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
         return Ok((None, path));

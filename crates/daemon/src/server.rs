@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 /// Connections at once; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 2048;
@@ -41,6 +41,8 @@ pub struct Server<F> {
     answer: F,
     connections: Arc<Semaphore>,
     working: AtomicUsize,
+    served: AtomicUsize,
+    next: Notify,
 }
 
 impl<F, Fut> Server<F>
@@ -54,12 +56,24 @@ where
             answer,
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             working: AtomicUsize::new(0),
+            served: AtomicUsize::new(0),
+            next: Notify::new(),
         })
     }
 
     /// Requests that have no answer yet. Those that stream or wait do not count: their headers are out.
     pub fn working(&self) -> usize {
         self.working.load(Ordering::SeqCst)
+    }
+
+    /// How many requests there have been.
+    pub fn served(&self) -> usize {
+        self.served.load(Ordering::Relaxed)
+    }
+
+    /// Waits for a request.
+    pub async fn next_request(&self) {
+        self.next.notified().await;
     }
 
     /// Accepts connections for ever.
@@ -109,6 +123,8 @@ where
             }
         }
         self.working.fetch_add(1, Ordering::SeqCst);
+        self.served.fetch_add(1, Ordering::Relaxed);
+        self.next.notify_waiters();
         let _working = Working(&self.working);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let begun = std::time::Instant::now();

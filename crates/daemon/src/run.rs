@@ -1,0 +1,202 @@
+//! The daemon's life: start, serve, reload, end.
+
+use crate::Carried;
+use crate::config::{self, Command, Config};
+use crate::rooms::{self, Rooms};
+use crate::routes;
+use crate::server::{Call, Server};
+use crate::{install, listen, lock, notify};
+use anyhow::{Context, Result};
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::prelude::*;
+
+/// How long requests that have no answer yet may take when the daemon ends.
+const GRACE: Duration = Duration::from_secs(10);
+/// After so long without a request, memory that work left behind goes back to the kernel.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// The filter of the log, so that a reload can change it.
+type Filter = tracing_subscriber::reload::Handle<LevelFilter, tracing_subscriber::Registry>;
+
+/// `dhow daemon ARGS…`
+pub fn main(args: &[OsString], carried: Carried) -> ExitCode {
+    let Ok(args) = args.iter().cloned().map(OsString::into_string).collect::<Result<Vec<_>, _>>() else {
+        eprintln!("an argument is not UTF-8");
+        return ExitCode::from(125);
+    };
+    let config = match config::load(&args) {
+        Ok(Command::Run(config)) => *config,
+        Ok(Command::Help) => {
+            print!("{}", config::help());
+            return ExitCode::SUCCESS;
+        }
+        Ok(Command::Version) => {
+            println!("dhow version {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        Err(e) => {
+            eprintln!("{e}");
+            return ExitCode::from(if e.contains("--help") { 125 } else { 1 });
+        }
+    };
+    if config.validate {
+        eprintln!("configuration OK");
+        return ExitCode::SUCCESS;
+    }
+    match run(config, args, carried) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("failed to start daemon: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: Config, args: Vec<String>, carried: Carried) -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        anyhow::bail!("dhow daemon needs to be started with root privileges");
+    }
+    sys::malloc::frugal();
+    let (filter, handle) = tracing_subscriber::reload::Layer::new(level(&config));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_target(false);
+    // A test may have a logger already.
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    if config.oom_score_adjust != 0 {
+        std::fs::write("/proc/self/oom_score_adj", config.oom_score_adjust.to_string())
+            .context("setting the OOM score adjustment")?;
+    }
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let _root = lock::data_root(&config.data_root)?;
+    let _pid = lock::pidfile(&config.pidfile())?;
+    let init = match &config.init_path {
+        Some(path) => {
+            let program = std::fs::read(path).with_context(|| format!("reading the init binary {}", path.display()))?;
+            install::init(&config.exec_root, &program)?
+        }
+        None => install::init(&config.exec_root, carried.init)?,
+    };
+    // From here on clients can connect; they are answered as soon as the rooms are open.
+    let sockets = listen::open(&config.hosts, config.group.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(512)
+        .thread_keep_alive(Duration::from_secs(5))
+        .enable_all()
+        .build()
+        .context("starting threads")?;
+    let result = runtime.block_on(async {
+        let opened = tokio::task::spawn_blocking(move || rooms::open(config, &init, carried)).await?;
+        serve(Arc::new(opened?), &sockets, &args, &handle).await
+    });
+    listen::remove(&sockets);
+    // Requests that still wait, for a container that runs on or for a pull, end with the process.
+    runtime.shutdown_background();
+    result
+}
+
+fn level(config: &Config) -> LevelFilter {
+    config.log_level.parse().unwrap_or(LevelFilter::INFO)
+}
+
+async fn serve(rooms: Arc<Rooms>, sockets: &[listen::Socket], args: &[String], filter: &Filter) -> Result<()> {
+    let mut ends = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+    let mut hangup = signal(SignalKind::hangup())?;
+    let of_server = rooms.clone();
+    let server = Server::new(move |call: Call| routes::answer(of_server.clone(), call));
+    let mut accepting = Vec::new();
+    for socket in sockets {
+        let listener = tokio::net::UnixListener::from_std(socket.listener.try_clone()?)?;
+        accepting.push(tokio::spawn(server.clone().accept(listener)));
+    }
+    let tidy = tokio::spawn(tidy(server.clone()));
+    notify::send("READY=1");
+    tracing::info!("API listening on {}", rooms.config().hosts.join(", "));
+    let [terminate, interrupt] = &mut ends;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(&rooms, args, filter),
+        }
+    }
+    tracing::info!("ending");
+    notify::send("STOPPING=1");
+    tidy.abort();
+    for task in &accepting {
+        task.abort();
+    }
+    let finished = async {
+        while server.working() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    if tokio::time::timeout(GRACE, finished).await.is_err() {
+        tracing::warn!("{} requests did not end in time", server.working());
+    }
+    let config = rooms.config();
+    let closing = tokio::task::spawn_blocking(move || {
+        rooms.containers.close();
+        if !config.live_restore {
+            routes::stop_all(&rooms, config.shutdown_timeout);
+        }
+        rooms.images.flush().context("writing the images' records")
+    });
+    closing.await?
+}
+
+/// Gives memory back when it has become quiet.
+async fn tidy<F, Fut>(server: Arc<Server<F>>)
+where
+    F: Fn(Call) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = crate::error::Result<http::Response<crate::response::Body>>> + Send + 'static,
+{
+    loop {
+        let mut before = server.served();
+        loop {
+            tokio::time::sleep(QUIET).await;
+            let now = server.served();
+            if now == before {
+                break;
+            }
+            before = now;
+        }
+        sys::malloc::trim();
+        server.next_request().await;
+    }
+}
+
+/// Reads the settings again and takes over what can change while running.
+fn reload(rooms: &Rooms, args: &[String], filter: &Filter) {
+    notify::send("RELOADING=1");
+    let now = rooms.config();
+    match config::load(args) {
+        Ok(Command::Run(fresh)) => {
+            let mut next = (*now).clone();
+            next.labels = fresh.labels.clone();
+            next.debug = fresh.debug;
+            next.log_level = fresh.log_level.clone();
+            next.live_restore = fresh.live_restore;
+            next.shutdown_timeout = fresh.shutdown_timeout;
+            if next != *fresh {
+                tracing::warn!(
+                    "some changed settings take effect at the next start only; labels, debug, log-level, live-restore and shutdown-timeout at once"
+                );
+            }
+            if filter.reload(level(&next)).is_err() {
+                tracing::warn!("the level of the log cannot be changed");
+            }
+            let changed = next != *now;
+            rooms.set_config(next);
+            tracing::info!("{}", if changed { "settings reloaded" } else { "settings reloaded: none changed" });
+            routes::reloaded(rooms);
+        }
+        Ok(_) => {}
+        Err(e) => tracing::error!("settings not reloaded: {e}"),
+    }
+    notify::send("READY=1");
+}
