@@ -90,7 +90,15 @@ impl Shared {
         }
         let mut error = "the supervisor of this container has died; its processes were killed".to_owned();
         let mut command = std::process::Command::new(&self.paths.init);
-        command.arg("reap").arg("--cgroup").arg(&before.cgroup).env_clear();
+        let cgroup = match before.cgroup.as_str() {
+            // The engine died before it had noted the start: where it put the container follows from the request.
+            "" => {
+                let parent = &c.record().host_config.resources.cgroup_parent;
+                crate::spec::cgroups_path(&c.id, parent, &self.options.defaults.cgroup_parent)
+            }
+            noted => noted.to_owned(),
+        };
+        command.arg("reap").arg("--cgroup").arg(cgroup).env_clear();
         let quiet = std::process::Stdio::null;
         match command.stdin(quiet()).stdout(quiet()).stderr(quiet()).status() {
             Ok(status) if status.success() => {}
