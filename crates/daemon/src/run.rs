@@ -80,6 +80,7 @@ fn run(config: Config, args: Vec<String>, carried: Carried) -> Result<()> {
         }
         None => install::init(&config.exec_root, carried.init)?,
     };
+    sys::malloc::unneeded(carried.init);
     // From here on clients can connect; they are answered as soon as the rooms are open.
     let sockets = listen::open(&config.hosts, config.group.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -91,6 +92,7 @@ fn run(config: Config, args: Vec<String>, carried: Carried) -> Result<()> {
         .context("starting threads")?;
     let result = runtime.block_on(async {
         let opened = tokio::task::spawn_blocking(move || rooms::open(config, &init, carried)).await?;
+        sys::malloc::unneeded(carried.hello);
         serve(Arc::new(opened?), &sockets, &args, &handle).await
     });
     listen::remove(&sockets);

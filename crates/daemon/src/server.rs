@@ -133,7 +133,7 @@ where
             Err(_) => Err(Error::internal("the engine failed on this request; its log says more")),
         };
         let mut response = result.unwrap_or_else(|e| {
-            if e.status.is_server_error() {
+            if e.status == http::StatusCode::INTERNAL_SERVER_ERROR {
                 tracing::error!("{method} {path}: {e}");
             }
             response::error(&e)
