@@ -13,15 +13,16 @@ mod volume;
 
 use crate::blocking::blocking;
 use crate::error::{Error, Result};
+use crate::request::Query;
 use crate::response::{self, Body, no_content, ok};
 use crate::rooms::Rooms;
-use crate::router::Route;
+use crate::router::{Route, Version};
 use crate::server::Call;
 use api::event::Event;
 use api::system::DiskUsage;
 use api::{List, Map};
-use http::{Method, Response, StatusCode};
-use std::collections::HashMap;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -94,44 +95,16 @@ pub async fn answer(rooms: Arc<Rooms>, call: Call) -> Result<Response<Body>> {
         Route::ExecResize(id) => exec::resize(&rooms, id, &query).await,
         Route::ExecInspect(id) => exec::inspect(&rooms, id).await,
 
-        Route::ImageList => {
-            let list =
-                blocking(move || image::list(&rooms.images, &container::images_in_use(&rooms)?, version, &query));
-            Ok(ok(&list.await?))
-        }
-        Route::ImageCreate if !query.get("fromImage").is_empty() => pull::pull(&rooms, &query, request.headers()).await,
-        Route::ImageCreate => {
-            pull::import(rooms.images.clone(), rooms.events.clone(), &query, request.into_body()).await
-        }
+        Route::ImageList => image_list(rooms, version, query).await,
+        Route::ImageCreate => image_create(rooms, query, request).await,
         Route::ImageInspect(name) => Ok(ok(&blocking(move || image::inspect(&rooms.images, &name)).await?)),
         Route::ImageHistory(name) => Ok(ok(&blocking(move || image::history(&rooms.images, &name)).await?)),
-        Route::ImageTag(name) => {
-            blocking(move || image::tag(&rooms.images, &rooms.events, &name, &query)).await?;
-            Ok(response::empty(StatusCode::CREATED))
-        }
-        Route::ImageRemove(name) => {
-            let removed = blocking(move || {
-                let users = |id: &oci::Digest| container::users_of(&rooms, id);
-                image::remove(&rooms.images, &rooms.events, &users, &name, &query)
-            });
-            Ok(ok(&removed.await?))
-        }
-        Route::ImagePrune => {
-            let pruned = blocking(move || {
-                let users = |id: &oci::Digest| container::users_of(&rooms, id);
-                image::prune(&rooms.images, &rooms.events, &users, &query)
-            });
-            Ok(ok(&pruned.await?))
-        }
+        Route::ImageTag(name) => image_tag(rooms, name, query).await,
+        Route::ImageRemove(name) => image_remove(rooms, name, query).await,
+        Route::ImagePrune => image_prune(rooms, query).await,
 
         Route::NetworkList => Ok(ok(&blocking(move || network::list(&rooms.networks, &query)).await?)),
-        Route::NetworkInspect(name) => {
-            let found = blocking(move || {
-                let names: HashMap<String, String> = container::names(&rooms)?;
-                network::inspect(&rooms.networks, &name, &names)
-            });
-            Ok(ok(&found.await?))
-        }
+        Route::NetworkInspect(name) => network_inspect(rooms, name).await,
 
         Route::VolumeList => Ok(ok(&blocking(move || volume::list(&rooms, &query)).await?)),
         Route::VolumeCreate => volume::create(rooms, request).await,
@@ -142,6 +115,44 @@ pub async fn answer(rooms: Arc<Rooms>, call: Call) -> Result<Response<Body>> {
             Ok(no_content())
         }
     }
+}
+
+async fn image_list(rooms: Arc<Rooms>, version: Version, query: Query) -> Result<Response<Body>> {
+    let list = blocking(move || image::list(&rooms.images, &container::images_in_use(&rooms)?, version, &query));
+    Ok(ok(&list.await?))
+}
+
+async fn image_create(rooms: Arc<Rooms>, query: Query, request: Request<Incoming>) -> Result<Response<Body>> {
+    if query.get("fromImage").is_empty() {
+        return pull::import(rooms.images.clone(), rooms.events.clone(), &query, request.into_body()).await;
+    }
+    pull::pull(&rooms, &query, request.headers()).await
+}
+
+async fn image_tag(rooms: Arc<Rooms>, name: String, query: Query) -> Result<Response<Body>> {
+    blocking(move || image::tag(&rooms.images, &rooms.events, &name, &query)).await?;
+    Ok(response::empty(StatusCode::CREATED))
+}
+
+async fn image_remove(rooms: Arc<Rooms>, name: String, query: Query) -> Result<Response<Body>> {
+    let removed = blocking(move || {
+        let users = |id: &oci::Digest| container::users_of(&rooms, id);
+        image::remove(&rooms.images, &rooms.events, &users, &name, &query)
+    });
+    Ok(ok(&removed.await?))
+}
+
+async fn image_prune(rooms: Arc<Rooms>, query: Query) -> Result<Response<Body>> {
+    let pruned = blocking(move || {
+        let users = |id: &oci::Digest| container::users_of(&rooms, id);
+        image::prune(&rooms.images, &rooms.events, &users, &query)
+    });
+    Ok(ok(&pruned.await?))
+}
+
+async fn network_inspect(rooms: Arc<Rooms>, name: String) -> Result<Response<Body>> {
+    let found = blocking(move || network::inspect(&rooms.networks, &name, &container::names(&rooms)?));
+    Ok(ok(&found.await?))
 }
 
 /// `GET /system/df`. Blocks.
