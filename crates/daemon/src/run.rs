@@ -157,6 +157,7 @@ where
     F: Fn(Call) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = crate::error::Result<http::Response<crate::response::Body>>> + Send + 'static,
 {
+    let mut just_started = true;
     loop {
         let mut before = server.served();
         loop {
@@ -168,6 +169,9 @@ where
             before = now;
         }
         sys::malloc::trim();
+        if std::mem::take(&mut just_started) {
+            sys::malloc::unneeded_code();
+        }
         server.next_request().await;
     }
 }
