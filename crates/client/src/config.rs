@@ -100,7 +100,7 @@ impl Settings {
         }
         let hosts = globals.all("host");
         if hosts.len() > 1 {
-            return Err(Failure::new("Specify only one -H"));
+            return Err(Failure::new("Failed to initialize: unable to resolve docker endpoint: Specify only one -H"));
         }
         let context = globals.get("context").map(str::to_string).or_else(|| variable("DOCKER_CONTEXT"));
         let endpoint = match (hosts.first(), context) {

@@ -161,6 +161,10 @@ pub fn parse(flags: &[&'static [Flag]], interspersed: bool, args: &[OsString]) -
                 }
                 return Err(Failure::new(format!("unknown flag: --{name}")));
             };
+            if name == "help" {
+                parsed.help = true;
+                continue;
+            }
             let value = match inline {
                 Some(value) => value,
                 None if flag.kind == "bool" => "true".into(),

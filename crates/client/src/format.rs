@@ -22,7 +22,7 @@ pub struct List<'a> {
 /// A row: fields in the order of the alphabet, as Docker's JSON has them.
 pub fn row(kind: &str, mut fields: Vec<(String, Value)>) -> Value {
     fields.sort_by(|a, b| a.0.cmp(&b.0));
-    Value::structure(kind, fields)
+    Value::row(kind, fields)
 }
 
 /// A field of a row.

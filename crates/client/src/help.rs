@@ -62,8 +62,6 @@ pub fn top(program: &str, config: &str, width: usize) -> String {
     for (name, about) in rest {
         out.push_str(&format!("  {name:<11} {about}\n"));
     }
-    let global = options(&GLOBAL, usize::MAX);
-    let _ = global;
     out.push_str(&format!(
         "\nGlobal Options:\n{}",
         options_with(&GLOBAL, width, &|usage| usage.replace("{CONFIG}", config))
@@ -73,7 +71,8 @@ pub fn top(program: &str, config: &str, width: usize) -> String {
 }
 
 fn first_line(command: &Command) -> &'static str {
-    command.about.lines().next().unwrap_or("").trim_end_matches('.')
+    let line = command.about.lines().next().unwrap_or("").trim_end_matches('.');
+    line.split_once(". ").map_or(line, |(first, _)| first)
 }
 
 fn options(flags: &[Flag], width: usize) -> String {

@@ -91,39 +91,45 @@ pub async fn join(connection: Hijacked, join: &Join) -> Result<End> {
     let _raw = (join.stdin && join.tty).then(Raw::enter);
     let mut detach = Detach::new(if join.tty { join.detach_keys.clone() } else { Vec::new() });
     let (mut from, mut to) = tokio::io::split(connection.socket);
-    let mut typed = join.stdin.then(input);
-    let mut decoder = Decoder::default();
-    emit(&mut decoder, join, &connection.early).await?;
-    let mut buffer = vec![0; 32 * 1024];
-    loop {
-        tokio::select! {
-            read = from.read(&mut buffer) => match read {
+    // both directions at once: a container that writes while it reads must not wait for itself
+    let reading = async {
+        let mut decoder = Decoder::default();
+        emit(&mut decoder, join, &connection.early).await?;
+        let mut buffer = vec![0; 32 * 1024];
+        loop {
+            match from.read(&mut buffer).await {
                 Ok(0) => return Ok(End::Closed),
                 Ok(n) => emit(&mut decoder, join, &buffer[..n]).await?,
                 // a container that dies resets the connection; its exit code is told elsewhere
                 Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => return Ok(End::Closed),
                 Err(e) => return Err(e.into()),
-            },
-            line = async { match &mut typed { Some(t) => t.recv().await, None => std::future::pending().await } } => match line {
-                Some(bytes) => {
-                    let (bytes, left) = detach.feed(&bytes);
-                    if !bytes.is_empty() && to.write_all(&bytes).await.is_err() {
-                        typed = None;
-                    }
-                    if left {
-                        return Ok(End::Detached);
-                    }
-                }
-                None => {
-                    typed = None;
-                    // the container sees the end of its input; it may have gone already
-                    let _ = to.shutdown().await;
-                    if !join.stdout && !join.stderr {
-                        return Ok(End::Closed);
-                    }
-                }
-            },
+            }
         }
+    };
+    let writing = async {
+        let Some(mut typed) = join.stdin.then(input) else { return std::future::pending().await };
+        while let Some(bytes) = typed.recv().await {
+            let (bytes, left) = detach.feed(&bytes);
+            let written = to.write_all(&bytes).await;
+            if left {
+                return End::Detached;
+            }
+            if written.is_err() {
+                // the container does not listen any more; what it says still counts
+                return std::future::pending().await;
+            }
+        }
+        // the container sees the end of its input; it may have gone already
+        let _ = to.shutdown().await;
+        match join.stdout || join.stderr {
+            true => std::future::pending().await,
+            false => End::Closed,
+        }
+    };
+    tokio::select! {
+        biased;
+        ended = reading => ended,
+        ended = writing => Ok(ended),
     }
 }
 

@@ -106,7 +106,7 @@ impl<'a> Run<'a> {
         let value = self.pipe_value(dot, &branch.pipe)?;
         let items: Vec<(Value, Value)> = match &value {
             Value::List(items) => items.iter().enumerate().map(|(i, v)| (Value::Int(i as i64), v.clone())).collect(),
-            Value::Map(map) if !matches!(map.shape, Shape::Struct(_)) => {
+            Value::Map(map) if !map.is_struct() => {
                 let mut sorted: Vec<&(String, Value)> = map.entries.iter().collect();
                 sorted.sort_by(|a, b| a.0.cmp(&b.0));
                 sorted.into_iter().map(|(k, v)| (Value::str(k.as_str()), v.clone())).collect()
@@ -358,7 +358,7 @@ impl<'a> Run<'a> {
         match value {
             Value::Map(map) => match (map.get(name), &map.shape) {
                 (Some(found), _) => Ok(found.clone()),
-                (None, Shape::Struct(kind)) => {
+                (None, Shape::Struct(kind) | Shape::Row(kind)) => {
                     Err(self.error(node.pos, node, format!("can't evaluate field {name} in type {kind}")))
                 }
                 (None, _) if self.template.missing_key_is_error => {
@@ -386,6 +386,6 @@ impl<'a> Run<'a> {
 impl Map {
     /// Whether it is a struct.
     pub fn is_struct(&self) -> bool {
-        matches!(self.shape, Shape::Struct(_))
+        matches!(self.shape, Shape::Struct(_) | Shape::Row(_))
     }
 }

@@ -1,6 +1,6 @@
 //! Go's `fmt`: default formats, verbs and flags.
 
-use crate::value::{Shape, Value};
+use crate::value::Value;
 
 /// What `{{value}}` prints.
 pub fn display(value: &Value) -> String {
@@ -38,7 +38,7 @@ fn default(value: &Value, mode: Mode) -> String {
         Value::Func(_) => "0x0".into(),
         Value::Map(map) => {
             let fields = map.entries.iter().filter(|(_, v)| !matches!(v, Value::Func(_)));
-            let is_struct = matches!(map.shape, Shape::Struct(_));
+            let is_struct = map.is_struct();
             let items: Vec<String> = fields
                 .map(|(name, item)| match (is_struct, mode) {
                     (true, Mode::Plain) => default(item, mode),
@@ -294,7 +294,7 @@ fn one(arg: &Value, verb: char, flags: &Flags) -> String {
             return format!("[{}]", items.join(" "));
         }
         Value::Map(map) => {
-            let is_struct = matches!(map.shape, Shape::Struct(_));
+            let is_struct = map.is_struct();
             let items: Vec<String> = map
                 .entries
                 .iter()

@@ -103,7 +103,7 @@ pub fn call(name: &str, args: &[Value], functions: Functions) -> Result<Value, F
             match &args[0] {
                 Value::Str(s) => Ok(Value::Int(s.len() as i64)),
                 Value::List(l) => Ok(Value::Int(l.len() as i64)),
-                Value::Map(m) if !matches!(m.shape, Shape::Struct(_)) => Ok(Value::Int(m.entries.len() as i64)),
+                Value::Map(m) if !m.is_struct() => Ok(Value::Int(m.entries.len() as i64)),
                 Value::NilList | Value::NilMap => Ok(Value::Int(0)),
                 Value::Nil => Err("reflect: call of reflect.Value.Type on zero Value".into()),
                 other => Err(format!("len of type {}", other.type_name()).into()),
@@ -233,7 +233,7 @@ fn equal(a: &Value, b: &Value) -> Result<bool, String> {
     use Value::*;
     match (a, b) {
         (List(_) | NilList, Nil) | (Nil, List(_)) => Ok(false),
-        (Map(m), Nil) | (Nil, Map(m)) if !matches!(m.shape, Shape::Struct(_)) => Ok(false),
+        (Map(m), Nil) | (Nil, Map(m)) if !m.is_struct() => Ok(false),
         (Nil | NilPointer | NilList | NilMap, Nil | NilPointer | NilList | NilMap) => Ok(true),
         (Bool(a), Bool(b)) => Ok(a == b),
         (Int(a), Int(b)) => Ok(a == b),
@@ -281,7 +281,7 @@ fn element(item: &Value, index: &Value) -> Result<Value, String> {
         Value::List(items) => Ok(items[position(items.len())?].clone()),
         Value::NilList => position(0).map(|_| Value::Nil),
         Value::Str(s) => Ok(Value::Int(i64::from(s.as_bytes()[position(s.len())?]))),
-        Value::Map(map) if !matches!(map.shape, Shape::Struct(_)) => match index {
+        Value::Map(map) if !map.is_struct() => match index {
             Value::Str(key) => Ok(map.get(key).cloned().unwrap_or_else(|| match map.shape {
                 Shape::Strings => Value::str(""),
                 _ => Value::Nil,

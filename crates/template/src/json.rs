@@ -27,6 +27,15 @@ fn write(out: &mut String, value: &Value) {
             }
             out.push(']');
         }
+        Value::Map(map) if matches!(map.shape, crate::Shape::Row(_)) => {
+            let plain = Value::structure("", map.entries.clone());
+            for c in to_json(&plain).chars() {
+                match c {
+                    '<' | '>' | '&' => out.push_str(&format!("\\u{:04x}", c as u32)),
+                    c => out.push(c),
+                }
+            }
+        }
         Value::Map(map) => {
             out.push('{');
             let mut first = true;

@@ -61,10 +61,15 @@ pub struct Template {
 impl Template {
     /// Parses `text` as an anonymous template with Docker's functions.
     pub fn parse(text: &str) -> Result<Template, Error> {
-        let (main, mut trees) = parse::parse("", text)?;
-        trees.insert(String::new(), main);
+        Template::parse_named("", text)
+    }
+
+    /// The same for a template that errors call by a name.
+    pub fn parse_named(name: &str, text: &str) -> Result<Template, Error> {
+        let (main, mut trees) = parse::parse(name, text)?;
+        trees.insert(name.to_string(), main);
         Ok(Template {
-            name: String::new(),
+            name: name.to_string(),
             text: text.into(),
             trees: Rc::new(trees),
             functions: Functions::Docker,

@@ -22,6 +22,8 @@ pub enum Shape {
     Strings,
     /// A struct of this type name; unknown fields are errors, fields keep their order.
     Struct(Rc<str>),
+    /// A struct that writes its own JSON, in which Go then escapes what HTML would take for its own.
+    Row(Rc<str>),
 }
 
 /// An object: a Go map or struct.
@@ -104,6 +106,11 @@ impl Value {
         Value::Map(Rc::new(Map { shape: Shape::Struct(name.into()), entries, aliases: &[] }))
     }
 
+    /// A struct whose Go type has a `MarshalJSON` of its own.
+    pub fn row(name: &str, entries: Vec<(String, Value)>) -> Value {
+        Value::Map(Rc::new(Map { shape: Shape::Row(name.into()), entries, aliases: &[] }))
+    }
+
     /// A method.
     pub fn func(f: impl Fn(&[Value]) -> Result<Value, String> + 'static) -> Value {
         Value::Func(Function(Rc::new(f)))
@@ -126,7 +133,7 @@ impl Value {
             Value::Float(f) => *f != 0.0,
             Value::Str(s) => !s.is_empty(),
             Value::List(l) => !l.is_empty(),
-            Value::Map(m) => matches!(m.shape, Shape::Struct(_)) || !m.entries.is_empty(),
+            Value::Map(m) => m.is_struct() || !m.entries.is_empty(),
             Value::Func(_) => true,
         }
     }
@@ -147,7 +154,7 @@ impl Value {
             Value::Map(m) => match &m.shape {
                 Shape::Any => "map[string]interface {}".into(),
                 Shape::Strings => "map[string]string".into(),
-                Shape::Struct(name) => name.to_string(),
+                Shape::Struct(name) | Shape::Row(name) => name.to_string(),
             },
             Value::Func(_) => "func()".into(),
         }

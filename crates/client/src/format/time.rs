@@ -84,11 +84,7 @@ pub fn moment(text: &str, now: Timestamp) -> Result<String, String> {
             return Ok(stamp(zoned.timestamp()));
         }
     }
-    Err(format!("parsing time {} as {}: cannot parse {} as \"2006\"", q(text), q("2006-01-02"), q(text)))
-}
-
-fn q(text: &str) -> String {
-    crate::flags::quote(text)
+    Err(format!("failed to parse value as time or duration: {}", crate::flags::quote(text)))
 }
 
 #[cfg(test)]

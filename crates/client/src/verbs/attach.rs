@@ -15,13 +15,13 @@ pub async fn attach(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     let name = &flags.args[0];
     let container: ContainerInspect = engine.fetch(Ask::get(format!("{}/json", path(name)))).await?;
     if !container.state.running {
-        return Err(Failure::new("cannot attach to a stopped container, start it first"));
+        return Err(Failure::new("You cannot attach to a stopped container, start it first"));
     }
     if container.state.paused {
-        return Err(Failure::new("cannot attach to a paused container, unpause it first"));
+        return Err(Failure::new("You cannot attach to a paused container, unpause it first"));
     }
     if container.state.restarting {
-        return Err(Failure::new("cannot attach to a restarting container, wait until it is running"));
+        return Err(Failure::new("You cannot attach to a restarting container, wait until it is running"));
     }
     let stdin = !flags.is("no-stdin") && container.config.open_stdin;
     let tty = container.config.tty;
@@ -117,7 +117,7 @@ pub async fn start(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
         }
         return match failed.is_empty() {
             true => Ok(()),
-            false => Err(Failure::new(format!("failed to start containers: {}", failed.join(", ")))),
+            false => Err(Failure::new(format!("Error: failed to start containers: {}", failed.join(", ")))),
         };
     }
     if flags.args.len() > 1 {

@@ -72,7 +72,7 @@ async fn find(engine: &Engine<'_>, flags: &Parsed, kinds: &[&str], name: &str) -
             Err(failure) => return Err(failure),
         }
     }
-    Err(Failure::new(format!("error: no such object: {name}")))
+    Err(Failure::new(format!("Error: No such object: {name}")))
 }
 
 fn is_no_name(failure: &Failure) -> bool {

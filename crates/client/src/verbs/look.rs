@@ -118,7 +118,7 @@ pub async fn port(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
             Some(bindings) if !bindings.is_empty() => {
                 lines.extend(bindings.iter().map(|b| joined(&b.host_ip, &b.host_port)));
             }
-            _ => return Err(Failure::new(format!("Error: No public port '{key}' published for {}", flags.args[0]))),
+            _ => return Err(Failure::new(format!("Error: No public port '{wanted}' published for {}", flags.args[0]))),
         }
     } else {
         let mut ports: Vec<_> = bound.iter().collect();

@@ -2,13 +2,13 @@
 
 use super::filters;
 use crate::engine::{Ask, Engine};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::flags::{Parsed, quote};
 use crate::format::{List, ellipsis, field, label_list, label_method, ports, row, short_id, time};
 use crate::reference;
 use api::container::ContainerSummary;
 use api::units::human_size_with;
-use template::Value;
+use template::{Template, Value};
 
 const KIND: &str = "*formatter.ContainerContext";
 const TABLE: &str = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
@@ -38,6 +38,9 @@ pub async fn ps(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
         source = engine.settings.file().ps_format.clone();
     }
     let format = choose(&source, quiet, flags.is("size"));
+    if !source.is_empty() {
+        check(&format)?;
+    }
     // a template that shows the size asks for it
     let size = flags.is("size") || (!flags.changed("size") && format.contains(".Size"));
     let last = if flags.is("latest") && flags.int("last", -1) == -1 { 1 } else { flags.int("last", -1) };
@@ -59,6 +62,19 @@ pub async fn ps(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     }
     let rows: Vec<Value> = containers.iter().map(|c| container(c, trunc)).collect();
     crate::output::print(&List { headers: &HEADERS }.render(&format, &rows)?)
+}
+
+/// Refuses a template that no container could be shown with, also when there is none.
+fn check(format: &str) -> Result<()> {
+    let text = match format.strip_prefix("table") {
+        Some(rest) => rest,
+        None if format == "json" => return Ok(()),
+        None => format,
+    };
+    let template = Template::parse(text).map_err(|e| Failure::new(format!("failed to parse template: {e}")))?;
+    let nothing = container(&ContainerSummary::default(), true);
+    let done = template.execute(&nothing).map(drop);
+    done.map_err(|e| Failure::new(format!("failed to execute template: {e}")))
 }
 
 fn choose(source: &str, quiet: bool, size: bool) -> String {

@@ -47,7 +47,7 @@ pub async fn run(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     let config = &mut body.config;
     if detach {
         if flags.changed("attach") {
-            return Err(bad("conflicting options: cannot specify both --attach and --detach".into()));
+            return Err(Failure::new("conflicting options: cannot specify both --attach and --detach"));
         }
         config.attach_stdin = false;
         config.attach_stdout = false;

@@ -53,13 +53,13 @@ pub async fn stats(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
                 Err(failure) => failed.push(failure.text),
             }
         }
+        if rows.is_empty() && !failed.is_empty() {
+            return Err(Failure::new(failed.join("\n")));
+        }
         let text = List { headers: &HEADERS }.render(format, &rows)?;
         if flags.is("no-stream") {
             output::print(&text)?;
             return if failed.is_empty() { Ok(()) } else { Err(Failure::new(failed.join("\n"))) };
-        }
-        if !failed.is_empty() && rows.is_empty() {
-            return Err(Failure::new(failed.join("\n")));
         }
         // home, the rows with what was right of them erased, and nothing below
         let drawn: String = output::visible(&text).lines().map(|l| format!("{l}\x1b[K\n")).collect();

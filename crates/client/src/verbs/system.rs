@@ -36,7 +36,7 @@ pub async fn info(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
         };
         fields.push(("ClientInfo".into(), client));
         let all = Value::structure("system.dockerInfo", fields);
-        return output::print(&format!("{}\n", execute(&template, &all)?));
+        return output::print(&format!("{}\n", template.execute(&all).map_err(|e| Failure::new(e.to_string()))?));
     }
     let head = format!(
         "Client:\n Version:    {}\n Context:    default\n Debug Mode: false\n\nServer:\n",
@@ -52,8 +52,7 @@ pub async fn info(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
         }
         Err(failure) => {
             output::print(&head)?;
-            output::complain(&format!("ERROR: {}", failure.text));
-            Err(Failure::new("errors pretty printing info"))
+            Err(failure)
         }
     }
 }

@@ -1,12 +1,12 @@
 //! version
 
 use crate::engine::{Ask, Engine};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::flags::Parsed;
 use crate::format::tabwriter::{Layout, align};
-use crate::format::{execute, parse, time, typed};
+use crate::format::{time, typed};
 use crate::output;
-use template::Value;
+use template::{Template, Value};
 
 /// What this client is, as `version --format` shows it.
 fn client(engine: &Engine<'_>, negotiated: &str) -> Value {
@@ -35,8 +35,8 @@ fn client(engine: &Engine<'_>, negotiated: &str) -> Value {
 pub async fn version(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     let template = match flags.text("format") {
         "" => None,
-        "json" => Some(parse("{{json .}}")?),
-        text => Some(parse(text).map_err(|f| f.with_code(64))?),
+        "json" => Some(named("{{json .}}")?),
+        text => Some(named(text).map_err(|f| f.with_code(64))?),
     };
     let fetched = match template.is_some() && !wants_server(flags.text("format")) {
         true => Ok(None),
@@ -56,7 +56,7 @@ pub async fn version(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
             };
             let both =
                 Value::structure("system.versionInfo", vec![("Client".into(), client), ("Server".into(), server)]);
-            format!("{}\n", execute(&template, &both)?)
+            format!("{}\n", template.execute(&both).map_err(|e| Failure::new(e.to_string()))?)
         }
         None => {
             let document = serde_json::from_str(&template::to_json(&server)).unwrap_or_default();
@@ -65,6 +65,11 @@ pub async fn version(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     };
     output::print(&text)?;
     failure.map_or(Ok(()), Err)
+}
+
+/// Docker's errors call this template by its name.
+fn named(text: &str) -> Result<Template> {
+    Template::parse_named("version", text).map_err(|e| Failure::new(format!("template parsing error: {e}")))
 }
 
 /// Whether a template says anything of the engine.
