@@ -36,8 +36,7 @@ fn verbs(noun: Option<&str>) -> Vec<(&'static str, &'static str)> {
 }
 
 /// What the arguments of a command name, as a command of ours that lists them.
-fn names(args: &str, program: &str) -> &'static str {
-    let _ = program;
+fn names(args: &str) -> &'static str {
     match args.trim_start_matches("[OPTIONS] ") {
         a if a.starts_with("CONTAINER") => "ps -a --format {{.Names}}",
         a if a.starts_with("IMAGE") || a.starts_with("SOURCE_IMAGE") => "images --format {{.Repository}}:{{.Tag}}",
@@ -62,7 +61,7 @@ fn flags_of(flags: &[crate::flags::Flag]) -> String {
 fn bash(program: &str) -> String {
     let mut cases = String::new();
     for command in ALL {
-        let names = names(command.args, program);
+        let names = names(command.args);
         let mut patterns = vec![format!("'{}'", command.path)];
         if !command.top.is_empty() {
             patterns.push(format!("'{}'", command.top));
@@ -138,7 +137,7 @@ fn zsh(program: &str) -> String {
     }
     let mut cases = String::new();
     for command in ALL {
-        let names = names(command.args, program);
+        let names = names(command.args);
         let mut patterns = vec![format!("'{}'", command.path)];
         if !command.top.is_empty() {
             patterns.push(format!("'{}'", command.top));
@@ -223,7 +222,7 @@ fn fish(program: &str) -> String {
                 format!("__fish_seen_subcommand_from {}; and not __fish_seen_subcommand_from {nouns}", command.path)
             }
         };
-        let names = names(command.args, program);
+        let names = names(command.args);
         if !names.is_empty() {
             out.push_str(&line(
                 &condition,

@@ -280,8 +280,7 @@ fn check(flag: &Flag, value: &str) -> std::result::Result<(), String> {
         "bytes" => units_size(value).map(|_| ()),
         "filter" => match value.is_empty() || value.contains('=') {
             true => Ok(()),
-            false => Err("invalid argument".to_string() + " format: expected name=value")
-                .map_err(|_| "bad format of filter (expected name=value)".into()),
+            false => Err("bad format of filter (expected name=value)".into()),
         },
         _ => crate::options::values::check(flag.name, flag.kind, value),
     }

@@ -93,7 +93,7 @@ fn begin(program: &str, args: &[OsString]) -> Result<()> {
     if text[0] == "completion" {
         return completion(program, &text[1..]);
     }
-    let Some((command, used)) = table::find(&text) else { return no_command(program, &globals, &text) };
+    let Some((command, used)) = table::find(&text) else { return no_command(program, &text) };
     run(program, &globals, command, &text[..used].join(" "), &words[used..])
 }
 
@@ -122,7 +122,7 @@ fn completion(program: &str, words: &[&str]) -> Result<()> {
     }
 }
 
-fn no_command(program: &str, globals: &Parsed, words: &[&str]) -> Result<()> {
+fn no_command(program: &str, words: &[&str]) -> Result<()> {
     if let Some(text) = help::noun(program, words[0]) {
         return match words.get(1) {
             None | Some(&("--help" | "-h")) => output::print(&text),
@@ -137,7 +137,6 @@ fn no_command(program: &str, globals: &Parsed, words: &[&str]) -> Result<()> {
             ))),
         };
     }
-    let _ = globals;
     Err(Failure::new(format!(
         "{program}: unknown command: {program} {}\n\nRun '{program} --help' for more information",
         words[0]

@@ -62,7 +62,7 @@ fn number(out: &mut String, f: f64) {
         return;
     }
     let magnitude = f.abs();
-    if magnitude != 0.0 && (magnitude < 1e-6 || magnitude >= 1e21) {
+    if magnitude != 0.0 && !(1e-6..1e21).contains(&magnitude) {
         let text = format_float(f, 'e', None);
         // e-09 is written e-9
         let text = match text.find("e-0") {

@@ -31,7 +31,7 @@ mod value;
 
 pub use funcs::Functions;
 pub use json::{indent, to_json};
-pub use value::{Function, Map, Shape, Value};
+pub use value::{Call, Function, Map, Shape, Value};
 
 use std::collections::HashMap;
 use std::rc::Rc;

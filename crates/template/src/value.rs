@@ -3,9 +3,12 @@
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::rc::Rc;
 
+/// What a method does: arguments to a result, or what is wrong with them.
+pub type Call = dyn Fn(&[Value]) -> Result<Value, String>;
+
 /// A callable value: a method of a context (`.Label "x"`).
 #[derive(Clone)]
-pub struct Function(pub Rc<dyn Fn(&[Value]) -> Result<Value, String>>);
+pub struct Function(pub Rc<Call>);
 
 impl std::fmt::Debug for Function {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

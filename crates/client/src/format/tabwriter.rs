@@ -43,15 +43,11 @@ fn block(lines: &[Vec<&str>], widths: &mut [Vec<usize>], from: usize, to: usize,
         }
         let begin = i;
         let mut width = layout.min_width;
-        let mut discardable = true;
         while i < to && column + 1 < lines[i].len() {
             let cell = lines[i][column].chars().count();
             width = width.max(cell + layout.padding);
-            discardable &= cell == 0;
             i += 1;
         }
-        // a column in which every cell is empty takes its narrowest width all the same: Docker does not discard any
-        let _ = discardable;
         for line in widths.iter_mut().take(i).skip(begin) {
             line[column] = width;
         }

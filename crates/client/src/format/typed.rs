@@ -83,7 +83,7 @@ const LISTS: [&str; 44] = [
 ];
 
 /// Go's names of fields, and the names in JSON.
-const ALIASES: [(&str, &str); 17] = [
+const ALIASES: [(&str, &str); 16] = [
     ("ID", "Id"),
     ("NanoCPUs", "NanoCpus"),
     ("CPUShares", "CpuShares"),
@@ -100,7 +100,6 @@ const ALIASES: [(&str, &str); 17] = [
     ("APIVersion", "ApiVersion"),
     ("MinAPIVersion", "MinApiVersion"),
     ("NFd", "NFD"),
-    ("ReadOnly", "RW"),
 ];
 
 /// A document as Go's struct `kind`.
@@ -119,15 +118,12 @@ fn convert(value: &Value, name: &str, parent: &str, kind: &str) -> Value {
         Value::Nil => Value::NilPointer,
         Value::List(items) => Value::list(items.iter().map(|item| convert(item, "", name, name)).collect()),
         Value::Map(map) => {
-            // the values of a map are named by nothing; the map's own name is their parent
-            let in_map = matches!(parent, "Ports" | "PortBindings") && name.is_empty();
-            let _ = in_map;
             let shape = match () {
                 () if named(&STRING_MAPS) && map.entries.iter().all(|(_, v)| matches!(v, Value::Str(_))) => {
                     Shape::Strings
                 }
                 () if named(&MAPS) => Shape::Any,
-                () => Shape::Struct(format!("{kind}").into()),
+                () => Shape::Struct(kind.into()),
             };
             let is_struct = matches!(shape, Shape::Struct(_));
             let mut entries: Vec<(String, Value)> = map
@@ -146,7 +142,7 @@ fn convert(value: &Value, name: &str, parent: &str, kind: &str) -> Value {
             if !is_struct {
                 entries.sort_by(|a, b| a.0.cmp(&b.0));
             }
-            Value::Map(Rc::new(Map { shape, entries, aliases: if is_struct { &ALIASES[..16] } else { &[] } }))
+            Value::Map(Rc::new(Map { shape, entries, aliases: if is_struct { &ALIASES } else { &[] } }))
         }
         other => other.clone(),
     }

@@ -93,7 +93,6 @@ pub async fn create(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
         driver: if flags.changed("driver") { flags.text("driver").into() } else { "local".into() },
         driver_opts: values::key_values(&flags.all("opt")),
         labels: files::labels(&[], &flags.all("label")).map_err(Failure::new)?,
-        ..CreateVolume::default()
     };
     let made: Volume = engine.fetch(Ask::post("/volumes/create").json(&body)).await?;
     output::print(&format!("{}\n", made.name))
