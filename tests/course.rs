@@ -34,10 +34,10 @@ fn two_containers_the_host_and_a_shared_pid_namespace() {
 fn writes_land_in_the_containers_own_layer() {
     need_root!();
     let e = Engine::with_busybox();
-    e.dhow(["run", "--name", "w", "busybox", "sh", "-c", "echo mine >/etc/passwd; rm /etc/group; mkdir /new"]).ok();
+    e.dhow(["run", "--name", "ww", "busybox", "sh", "-c", "echo mine >/etc/passwd; rm /etc/group; mkdir /new"]).ok();
     let other = e.dhow(["run", "--rm", "busybox", "sh", "-c", "head -n 1 /etc/passwd; wc -l </etc/group; ls -d /new"]);
     assert_eq!(other.out, "root:x:0:0:root:/root:/bin/sh\n4\n");
-    let diff = e.dhow(["diff", "w"]).ok();
+    let diff = e.dhow(["diff", "ww"]).ok();
     for line in ["C /etc", "C /etc/passwd", "D /etc/group", "A /new"] {
         assert!(diff.lines().any(|l| l == line), "{line} is missing in\n{diff}");
     }

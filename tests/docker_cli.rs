@@ -14,18 +14,18 @@ fn the_commands_of_a_day() {
     assert_eq!(e.docker(["run", "--rm", "busybox", "/etc/passwd"]).code, 126);
     let id = e
         .docker([
-            "run", "-d", "--name", "d", "-p", "8000:80", "-v", "vol:/v", "--label", "a=b", "busybox", "sleep", "1d",
+            "run", "-d", "--name", "d1", "-p", "8000:80", "-v", "vol:/v", "--label", "a=b", "busybox", "sleep", "1d",
         ])
         .ok();
     assert_eq!(e.docker(["ps", "--no-trunc", "-q", "--filter", "label=a=b"]).ok(), id);
-    assert_eq!(e.docker(["exec", "d", "echo", "in"]).ok(), "in");
+    assert_eq!(e.docker(["exec", "d1", "echo", "in"]).ok(), "in");
     assert_eq!(
-        e.docker(["inspect", "-f", "{{.State.Status}} {{.HostConfig.NetworkMode}}", "d"]).ok(),
+        e.docker(["inspect", "-f", "{{.State.Status}} {{.HostConfig.NetworkMode}}", "d1"]).ok(),
         "running bridge"
     );
     assert!(e.docker(["ps"]).ok().contains("0.0.0.0:8000->80/tcp"));
-    assert!(e.docker(["top", "d"]).ok().contains("sleep 1d"));
-    e.docker(["rename", "d", "d2"]).ok();
+    assert!(e.docker(["top", "d1"]).ok().contains("sleep 1d"));
+    e.docker(["rename", "d1", "d2"]).ok();
     e.docker(["pause", "d2"]).ok();
     e.docker(["unpause", "d2"]).ok();
     e.docker(["restart", "-t", "0", "d2"]).ok();

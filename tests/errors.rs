@@ -9,7 +9,7 @@ fn what_is_wrong_is_named() {
     for (args, code, text) in [
         (&["run", "--nonsense", "busybox"][..], 125, "unknown flag: --nonsense"),
         (&["run"], 1, "requires at least 1 argument"),
-        (&["nonsense"], 1, "is not a dhow command"),
+        (&["nonsense"], 1, "unknown command: dhow nonsense"),
         (&["start", "nobody"], 1, "No such container: nobody"),
         (&["stop", "nobody"], 1, "No such container: nobody"),
         (&["logs", "nobody"], 1, "No such container: nobody"),
@@ -48,7 +48,7 @@ fn what_is_wrong_is_named() {
 fn the_api_refuses_what_it_must() {
     need_root!();
     let e = Engine::with_busybox();
-    assert_eq!(e.api("GET", "/nonsense", None), (404, r#"{"message":"page not found"}"#.into()));
+    assert_eq!(e.api("GET", "/nonsense", None), (404, "{\"message\":\"page not found\"}\n".into()));
     let (code, body) = e.api("GET", "/v1.99/info", None);
     assert!(code == 400 && body.contains("client version 1.99 is too new"), "{body}");
     let (code, body) = e.api("GET", "/v1.12/info", None);

@@ -22,10 +22,9 @@ fn defaults_are_dockers() {
     }
     assert_eq!(e.dhow(["run", "--rm", "busybox", "sh", "-c", "echo x >/proc/sys/kernel/domainname"]).code, 1);
     assert_eq!(e.dhow(["run", "--rm", "busybox", "mount", "-t", "tmpfs", "x", "/mnt"]).code, 1);
-    assert_eq!(
-        sh(&e, &[], "ls /dev | xargs"),
-        "core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero"
-    );
+    let core = if std::path::Path::new("/proc/kcore").exists() { "core " } else { "" };
+    let devices = "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero";
+    assert_eq!(sh(&e, &[], "ls /dev | xargs"), format!("{core}{devices}"));
     let e_perm = e.dhow(["run", "--rm", "busybox", "sh", "-c", "mknod /x b 7 0 && cat /x"]);
     assert!(e_perm.err.contains("Operation not permitted"), "{e_perm:?}");
 }
@@ -62,7 +61,7 @@ fn security_options() {
     std::fs::write(&profile, r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":5}]}"#).unwrap();
     let option = format!("seccomp={}", profile.display());
     let said = e.dhow(["run", "--rm", "--security-opt", &option, "busybox", "mkdir", "/x"]);
-    assert!(said.code == 1 && said.err.contains("I/O error"), "{said:?}");
+    assert!(said.code == 1 && said.err.contains("Input/output error"), "{said:?}");
     e.dhow(["run", "--rm", "--security-opt", "nonsense=1", "busybox"]).fails(125, "nonsense");
 }
 
@@ -76,9 +75,9 @@ fn namespaces_open_where_asked() {
         assert_ne!(own(&[], ns), host(ns));
         assert_eq!(own(&[flag], ns), host(ns), "{flag}");
     }
-    e.dhow(["run", "-d", "--name", "n", "busybox", "sleep", "1d"]).ok();
-    let inside = |ns: &str| e.dhow(["exec", "n", "readlink", &format!("/proc/1/ns/{ns}")]).ok();
-    for (ns, flag) in [("pid", "--pid=container:n"), ("net", "--network=container:n")] {
+    e.dhow(["run", "-d", "--name", "nn", "busybox", "sleep", "1d"]).ok();
+    let inside = |ns: &str| e.dhow(["exec", "nn", "readlink", &format!("/proc/1/ns/{ns}")]).ok();
+    for (ns, flag) in [("pid", "--pid=container:nn"), ("net", "--network=container:nn")] {
         assert_eq!(own(&[flag], ns), inside(ns), "{flag}");
     }
     let daemon_net = std::fs::read_link(format!("/proc/{}/ns/net", e.net.pid())).unwrap().display().to_string();

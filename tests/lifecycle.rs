@@ -7,25 +7,25 @@ fn states_follow_the_commands() {
     need_root!();
     let e = Engine::with_busybox();
     let state = |name: &str| e.inspect(name)["State"]["Status"].as_str().unwrap().to_owned();
-    e.dhow(["create", "--name", "c", "busybox", "sleep", "1d"]).ok();
-    assert_eq!(state("c"), "created");
+    e.dhow(["create", "--name", "cc", "busybox", "sleep", "1d"]).ok();
+    assert_eq!(state("cc"), "created");
     assert_eq!(e.dhow(["ps", "-q"]).ok(), "");
-    assert_eq!(e.dhow(["start", "c"]).ok(), "c");
-    assert_eq!(state("c"), "running");
-    assert_eq!(e.dhow(["stop", "-t", "0", "c"]).ok(), "c");
-    assert_eq!((state("c").as_str(), e.inspect("c")["State"]["ExitCode"].as_i64()), ("exited", Some(137)));
-    e.dhow(["restart", "-t", "0", "c"]).ok();
-    assert_eq!(state("c"), "running");
-    e.dhow(["pause", "c"]).ok();
-    assert_eq!(state("c"), "paused");
-    e.dhow(["unpause", "c"]).ok();
-    e.dhow(["rename", "c", "d"]).ok();
-    assert_eq!(e.dhow(["ps", "--format", "{{.Names}}"]).ok(), "d");
-    e.dhow(["rm", "d"]).fails(1, "container is running");
-    e.dhow(["kill", "d"]).ok();
-    assert_eq!(e.dhow(["wait", "d"]).ok(), "137");
-    e.dhow(["rm", "d"]).ok();
-    e.dhow(["inspect", "d"]).fails(1, "No such object: d");
+    assert_eq!(e.dhow(["start", "cc"]).ok(), "cc");
+    assert_eq!(state("cc"), "running");
+    assert_eq!(e.dhow(["stop", "-t", "0", "cc"]).ok(), "cc");
+    assert_eq!((state("cc").as_str(), e.inspect("cc")["State"]["ExitCode"].as_i64()), ("exited", Some(137)));
+    e.dhow(["restart", "-t", "0", "cc"]).ok();
+    assert_eq!(state("cc"), "running");
+    e.dhow(["pause", "cc"]).ok();
+    assert_eq!(state("cc"), "paused");
+    e.dhow(["unpause", "cc"]).ok();
+    e.dhow(["rename", "cc", "dd"]).ok();
+    assert_eq!(e.dhow(["ps", "--format", "{{.Names}}"]).ok(), "dd");
+    e.dhow(["rm", "dd"]).fails(1, "container is running");
+    e.dhow(["kill", "dd"]).ok();
+    assert_eq!(e.dhow(["wait", "dd"]).ok(), "137");
+    e.dhow(["rm", "dd"]).ok();
+    e.dhow(["inspect", "dd"]).fails(1, "No such object: dd");
 }
 
 #[test]
@@ -33,23 +33,23 @@ fn stop_sends_the_stop_signal_and_then_kills() {
     need_root!();
     let e = Engine::with_busybox();
     let trap = "trap 'exit 3' USR1; while :; do usleep 20000; done";
-    e.dhow(["run", "-d", "--name", "s", "--stop-signal", "USR1", "busybox", "sh", "-c", trap]).ok();
-    e.dhow(["stop", "s"]).ok();
-    assert_eq!(e.dhow(["wait", "s"]).ok(), "3");
+    e.dhow(["run", "-d", "--name", "ss", "--stop-signal", "USR1", "busybox", "sh", "-c", trap]).ok();
+    e.dhow(["stop", "ss"]).ok();
+    assert_eq!(e.dhow(["wait", "ss"]).ok(), "3");
     e.dhow([
         "run",
         "-d",
         "--name",
-        "t",
+        "tt",
         "busybox",
         "sh",
         "-c",
         "trap '' TERM; echo ready; while :; do usleep 20000; done",
     ])
     .ok();
-    wait_for("the trap", || (e.dhow(["logs", "t"]).ok() == "ready").then_some(()));
-    e.dhow(["stop", "-t", "1", "t"]).ok();
-    assert_eq!(e.dhow(["wait", "t"]).ok(), "137");
+    wait_for("the trap", || (e.dhow(["logs", "tt"]).ok() == "ready").then_some(()));
+    e.dhow(["stop", "-t", "1", "tt"]).ok();
+    assert_eq!(e.dhow(["wait", "tt"]).ok(), "137");
 }
 
 #[test]
@@ -73,15 +73,15 @@ fn names_are_unique_and_ids_can_be_short() {
 fn restart_policies_act() {
     need_root!();
     let e = Engine::with_busybox();
-    e.dhow(["run", "-d", "--name", "f", "--restart", "on-failure:2", "busybox", "false"]).ok();
+    e.dhow(["run", "-d", "--name", "ff", "--restart", "on-failure:2", "busybox", "false"]).ok();
     wait_for("two restarts", || {
-        let i = e.inspect("f");
+        let i = e.inspect("ff");
         (i["RestartCount"] == 2 && i["State"]["Status"] == "exited").then_some(())
     });
-    e.dhow(["run", "-d", "--name", "a", "--restart", "always", "busybox", "sh", "-c", "echo up; usleep 100000"]).ok();
-    wait_for("a restart", || (e.dhow(["logs", "a"]).ok().lines().count() >= 2).then_some(()));
-    e.dhow(["stop", "-t", "0", "a"]).ok();
-    let stopped = e.inspect("a");
+    e.dhow(["run", "-d", "--name", "aa", "--restart", "always", "busybox", "sh", "-c", "echo up; usleep 100000"]).ok();
+    wait_for("a restart", || (e.dhow(["logs", "aa"]).ok().lines().count() >= 2).then_some(()));
+    e.dhow(["stop", "-t", "0", "aa"]).ok();
+    let stopped = e.inspect("aa");
     assert_eq!(
         (stopped["State"]["Status"].as_str(), stopped["State"]["Restarting"].as_bool()),
         (Some("exited"), Some(false))

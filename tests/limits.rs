@@ -7,8 +7,8 @@ fn an_oom_kill_is_reported_as_one() {
     need_root!();
     let e = Engine::with_busybox();
     let eat = "x=$(head -c 1000000 /dev/zero | tr '\\0' x); while :; do x=$x$x; done";
-    assert_eq!(e.dhow(["run", "--name", "o", "-m", "20m", "busybox", "sh", "-c", eat]).code, 137);
-    let state = &e.inspect("o")["State"];
+    assert_eq!(e.dhow(["run", "--name", "oo", "-m", "20m", "busybox", "sh", "-c", eat]).code, 137);
+    let state = &e.inspect("oo")["State"];
     assert_eq!((state["OOMKilled"].as_bool(), state["ExitCode"].as_i64()), (Some(true), Some(137)));
 }
 
@@ -71,7 +71,7 @@ fn limits_that_make_no_sense_are_refused_by_name() {
     for (flags, text) in [
         (&["-m", "1m"][..], "Minimum memory limit allowed is 6MB"),
         (&["-m", "64m", "--memory-swap", "32m"], "Minimum memoryswap limit should be larger than memory limit"),
-        (&["--cpus", "1000"], "Range of CPUs is from"),
+        (&["--cpus", "1000"], "range of CPUs is from"),
         (&["--cpuset-cpus", "77"], "Requested CPUs are not available"),
         (&["--shm-size", "-1"], "invalid"),
         (&["--ulimit", "nofile=200:100"], "ulimit"),

@@ -40,8 +40,8 @@ fn containers_reach_each_other_and_the_host_reaches_published_ports() {
 fn an_ephemeral_port_is_chosen_and_told() {
     need_root!();
     let e = Engine::with_busybox();
-    e.dhow(["run", "-d", "--name", "p", "-p", "80/udp", "busybox", "sleep", "1d"]).ok();
-    let port = e.dhow(["port", "p"]).ok();
+    e.dhow(["run", "-d", "--name", "pp", "-p", "80/udp", "busybox", "sleep", "1d"]).ok();
+    let port = e.dhow(["port", "pp"]).ok();
     assert!(port.starts_with("80/udp -> 0.0.0.0:"), "{port}");
     e.dhow(["run", "--rm", "-p", "70000:80", "busybox"]).fails(125, "70000");
 }

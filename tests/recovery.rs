@@ -66,15 +66,15 @@ fn restart_policies_survive_the_daemon() {
 fn a_killed_supervisor_takes_its_container_along_and_is_noticed() {
     need_root!();
     let e = Engine::with_busybox();
-    let id = e.dhow(["run", "-d", "--name", "s", "busybox", "sleep", "1d"]).ok();
+    let id = e.dhow(["run", "-d", "--name", "ss", "busybox", "sleep", "1d"]).ok();
     let record = std::fs::read_to_string(e.dir.path().join("run/container").join(&id).join("start.json")).unwrap();
     let record: serde_json::Value = serde_json::from_str(&record).unwrap();
     let pid = |key: &str| rustix::process::Pid::from_raw(record[key].as_i64().unwrap() as i32).unwrap();
     rustix::process::kill_process(pid("supervisor"), rustix::process::Signal::KILL).unwrap();
-    wait_for("the state", || (e.inspect("s")["State"]["Status"] == "exited").then_some(()));
+    wait_for("the state", || (e.inspect("ss")["State"]["Status"] == "exited").then_some(()));
     wait_for("the process to be gone", || rustix::process::test_kill_process(pid("pid")).is_err().then_some(()));
     assert_eq!(tests::cgroups_of(&id), [] as [String; 0]);
-    e.dhow(["start", "s"]).ok();
+    e.dhow(["start", "ss"]).ok();
 }
 
 /// kill -9 at random moments of mixed work; afterwards nothing is half there (THREATS I1, I2, I3, I5).

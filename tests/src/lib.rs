@@ -203,7 +203,7 @@ impl Engine {
 
     /// Imports the image `busybox`: a static busybox with its applets as links.
     pub fn import_busybox(&self) {
-        self.dhow(["import", busybox_tar().to_str().expect("utf-8"), "busybox:latest"]).ok();
+        self.dhow(["import", "-c", "CMD [\"sh\"]", busybox_tar().to_str().expect("utf-8"), "busybox:latest"]).ok();
     }
 
     /// Starts the daemon (again) and waits until it answers.
@@ -331,7 +331,7 @@ impl Engine {
             let links = said(self.net.command("ip").args(["-o", "link"])).ok();
             links.lines().filter(|l| l.contains("veth") || l.contains("@if")).map(str::to_owned).collect()
         }));
-        left.extend(gone(&|| ids.lines().flat_map(|id| cgroups_of(id)).collect()));
+        left.extend(gone(&|| ids.lines().flat_map(cgroups_of).collect()));
         left
     }
 }
