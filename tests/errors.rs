@@ -31,7 +31,7 @@ fn what_is_wrong_is_named() {
             125,
             "unable to find user nosuchuser: no matching entries in passwd file",
         ),
-        (&["run", "-u", "4294967296", "busybox"], 125, "4294967296"),
+        (&["run", "-u", "4294967296", "busybox"], 125, "uids and gids must be in range 0-2147483647"),
         (&["run", "-p", "0.0.0.0:99999:80", "busybox"], 125, "99999"),
         (&["run", "--network", "container:nobody", "busybox"], 125, "No such container: nobody"),
         (&["run", "--network", "nosuchnet", "busybox"], 125, "network nosuchnet not found"),

@@ -17,7 +17,7 @@ fn output_and_exit_code_come_back() {
     let e = Engine::with_busybox();
     let said = e.dhow(["run", "--rm", "busybox", "sh", "-c", "echo out; echo err >&2; exit 7"]);
     assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (7, "out\n", "err\n"));
-    assert_eq!(e.dhow(["run", "--rm", "busybox", "sh", "-c", "sh -c \"kill -9 \\$\\$\""]).code, 137);
+    assert_eq!(e.dhow(["run", "--rm", "busybox", "sh", "-c", "sh -c 'kill -9 $$'; exit $?"]).code, 137);
     assert_eq!(e.dhow(["run", "--rm", "busybox", "true"]).code, 0);
     assert_eq!(e.dhow(["run", "--rm", "busybox", "false"]).code, 1);
     assert_eq!(e.dhow(["ps", "-aq"]).ok(), "");

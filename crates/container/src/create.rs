@@ -175,10 +175,10 @@ impl Shared {
             return Err(Error::NotFound("network bridge not found".into()));
         }
         defaulted(&mut host.restart_policy.name, "no");
-        if host.log_config.kind.is_empty() {
-            host.log_config = options.log.clone();
-            defaulted(&mut host.log_config.kind, "json-file");
-        } else if host.log_config.kind == options.log.kind {
+        // Options without a driver are for the default one, and fill in what is not given.
+        let default_log = if options.log.kind.is_empty() { "json-file" } else { &options.log.kind };
+        defaulted(&mut host.log_config.kind, default_log);
+        if host.log_config.kind == default_log {
             for (key, value) in &options.log.config {
                 host.log_config.config.entry(key.clone()).or_insert_with(|| value.clone());
             }

@@ -56,6 +56,9 @@ pub enum Route {
     VolumePrune,
     VolumeInspect(String),
     VolumeRemove(String),
+    /// There are none.
+    PluginList,
+    PluginInspect(String),
     Options,
     /// A door of Docker's that this version does not have: what a client is told.
     Absent(&'static str),
@@ -228,6 +231,8 @@ fn system(verb: &str, first: &str, rest: &[&str]) -> Option<Route> {
         ("POST", "build", []) | ("POST", "build", ["prune" | "cancel"]) => Route::Absent("build"),
         ("POST", "session" | "grpc", []) => Route::Absent("BuildKit"),
         ("GET", "distribution", [_, .., "json"]) => Route::Absent("manifest inspect"),
+        ("GET", "plugins", []) => Route::PluginList,
+        ("GET", "plugins", [name @ .., "json"]) => Route::PluginInspect(name.join("/")),
         (_, "plugins", _) => Route::Absent("plugin"),
         (_, "swarm" | "nodes" | "services" | "tasks" | "secrets" | "configs", _) => Route::Swarm,
         _ => return None,

@@ -137,7 +137,9 @@ fn is_host(host: &str) -> bool {
             && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
     name.split('.').all(label)
-        && port.is_none_or(|p| (1..=5).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()) && p.parse::<u16>().is_ok())
+        && port.is_none_or(|p| {
+            (1..=5).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()) && p.parse::<u16>().is_ok()
+        })
 }
 
 impl FromStr for Reference {
@@ -153,7 +155,9 @@ impl FromStr for Reference {
         // What stands before the first slash is a host when it could not be a path component of Docker Hub.
         let (host, remainder) = match rest.split_once('/') {
             Some((first, remainder))
-                if first.contains(['.', ':', '[']) || first == "localhost" || first.bytes().any(|b| b.is_ascii_uppercase()) =>
+                if first.contains(['.', ':', '['])
+                    || first == "localhost"
+                    || first.bytes().any(|b| b.is_ascii_uppercase()) =>
             {
                 (first, remainder)
             }
@@ -163,14 +167,14 @@ impl FromStr for Reference {
             Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
             _ => (remainder, None),
         };
+        let host = if host == "index.docker.io" { DEFAULT_HOST } else { host };
+        let path = if host == DEFAULT_HOST && !path.contains('/') { format!("library/{path}") } else { path.into() };
         if path.bytes().any(|b| b.is_ascii_uppercase()) && path.to_lowercase().split('/').all(is_path_component) {
-            return Err(Error::ReferenceCase(path.into()));
+            return Err(Error::ReferenceCase(path));
         }
         if !is_host(host) || !path.split('/').all(is_path_component) || tag.is_some_and(|t| !is_tag(t)) {
             return Err(Error::ReferenceFormat);
         }
-        let host = if host == "index.docker.io" { DEFAULT_HOST } else { host };
-        let path = if host == DEFAULT_HOST && !path.contains('/') { format!("library/{path}") } else { path.into() };
         if host.len() + 1 + path.len() > 255 {
             return Err(Error::ReferenceLength);
         }
@@ -223,8 +227,23 @@ mod tests {
 
     #[test]
     fn bad_names_say_why() {
-        assert_eq!("Debian".parse::<Reference>(), Err(Error::ReferenceCase("Debian".into())));
-        for bad in ["", "/", "a//b", "a/", "-a", "a..b", "a___b", "a:", "a:b c", "a@sha256:12", "a/../b", "host:99999/x", ":x", "[::1/x"] {
+        assert_eq!("Debian".parse::<Reference>(), Err(Error::ReferenceCase("library/Debian".into())));
+        for bad in [
+            "",
+            "/",
+            "a//b",
+            "a/",
+            "-a",
+            "a..b",
+            "a___b",
+            "a:",
+            "a:b c",
+            "a@sha256:12",
+            "a/../b",
+            "host:99999/x",
+            ":x",
+            "[::1/x",
+        ] {
             assert_eq!(bad.parse::<Reference>(), Err(Error::ReferenceFormat), "{bad:?}");
         }
         assert_eq!("ab".repeat(32).parse::<Reference>(), Err(Error::ReferenceIsId("ab".repeat(32))));

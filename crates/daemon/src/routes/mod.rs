@@ -61,6 +61,8 @@ pub async fn answer(rooms: Arc<Rooms>, call: Call) -> Result<Response<Body>> {
             Ok(ok(&usage))
         }
         Route::Auth => system::auth(&rooms.images, request).await,
+        Route::PluginList => Ok(ok(&[(); 0])),
+        Route::PluginInspect(name) => Err(Error::not_found(format!("plugin {name:?} not found"))),
         Route::Options => Ok(response::empty(StatusCode::OK)),
         Route::Absent(what) => Err(Error::absent(what)),
         Route::Swarm => Err(Error::swarm()),
