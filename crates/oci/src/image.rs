@@ -131,6 +131,7 @@ pub struct Index {
 }
 
 /// A manifest or an index, told apart strictly: one digest has one meaning (CVE-2021-41190).
+#[allow(clippy::large_enum_variant, reason = "one exists at a time, for moments")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {
     /// One image.
