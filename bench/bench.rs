@@ -1,10 +1,10 @@
 //! Times the same work with us and with other engines, in turn, in one run, and prints medians and ratios.
 //!
 //! ```text
-//! cargo xtask bench [--engine NAME=COMMAND]… [--image REF] [--pull REF]… [--runs N] [--only CASE] [--disk DIR] [--density N]
+//! cargo xtask bench [--engine NAME=COMMAND]… [--image REF] [--pull REF]… [--runs N] [--only CASE] [--disk DIR] [--density N] [--bin DHOW]
 //! ```
 //!
-//! Ours is the release build with a daemon of its own, its data on an ext4 image that is made and loop-mounted for the run
+//! Ours is the release build, or `--bin`, with a daemon of its own, its data on an ext4 image that is made and loop-mounted for the run
 //! (or below `--disk`). COMMAND is a docker-like command line, split at blanks. A figure is the wall time of a whole client
 //! process from spawn to exit.
 
@@ -94,6 +94,7 @@ struct Options {
     only: Option<String>,
     disk: Option<PathBuf>,
     density: usize,
+    bin: Option<PathBuf>,
 }
 
 fn options(args: &[String]) -> Result<Options, String> {
@@ -105,6 +106,7 @@ fn options(args: &[String]) -> Result<Options, String> {
         only: None,
         disk: None,
         density: 0,
+        bin: None,
     };
     let mut args = args.iter();
     while let Some(flag) = args.next() {
@@ -122,6 +124,7 @@ fn options(args: &[String]) -> Result<Options, String> {
             "--only" => o.only = Some(value.clone()),
             "--disk" => o.disk = Some(value.into()),
             "--density" => o.density = number()?,
+            "--bin" => o.bin = Some(value.into()),
             _ => return Err(format!("unknown flag {flag}")),
         }
     }
@@ -164,8 +167,7 @@ struct Ours {
 }
 
 impl Ours {
-    fn start(disk: Option<&Path>) -> Result<Ours, String> {
-        let bin = crate::target_dir()?.parent().ok_or("no target directory")?.join("release/dhow");
+    fn start(disk: Option<&Path>, bin: PathBuf) -> Result<Ours, String> {
         let (dir, mounted) = match disk {
             Some(disk) => (disk.join("dhow-bench"), false),
             None => (std::env::temp_dir().join(format!("dhow-bench-{}", std::process::id())), true),
@@ -274,8 +276,14 @@ impl Table {
 /// Runs every case with every engine in turn.
 pub fn bench(args: &[String]) -> Result<(), String> {
     let options = options(args)?;
-    crate::run(&mut crate::cargo(&["build", "--release", "--quiet", "--package", "dhow"]))?;
-    let ours = Ours::start(options.disk.as_deref())?;
+    let bin = match options.bin {
+        Some(ready) => ready,
+        None => {
+            crate::run(&mut crate::cargo(&["build", "--release", "--quiet", "--package", "dhow"]))?;
+            crate::target_dir()?.parent().ok_or("no target directory")?.join("release/dhow")
+        }
+    };
+    let ours = Ours::start(options.disk.as_deref(), bin)?;
     std::thread::sleep(Duration::from_secs(1));
     let idle = ours.memory().0;
     let own = ours.engine();
