@@ -2,6 +2,7 @@
 
 use crate::cgroup::Cgroup;
 use crate::plan::{self, Plan};
+use crate::seccomp::Filter;
 use crate::sync::{self, Order, Report, Socket};
 use crate::{Failure, FailureKind, init, mount};
 use oci::runtime::{Mount, Resources, Spec};
@@ -51,6 +52,7 @@ pub struct Created {
     socket: Socket,
     namespaces: u64,
     keyring_id: String,
+    filter: Option<Filter>,
 }
 
 /// A running container. Dropped, it runs on.
@@ -67,6 +69,8 @@ pub struct Running {
     pub namespaces: u64,
     /// Its ID.
     pub id: String,
+    /// Its filter, which whatever joins it gets too.
+    pub(crate) filter: Option<Filter>,
 }
 
 /// A process that is killed and reaped, and a cgroup that is removed, unless all goes well.
@@ -130,12 +134,18 @@ fn make(create: Create) -> Result<Created, Failure> {
     let served = serve(&plan, &mut attempt, &socket, &cgroup_path, resources);
     served.map_err(|failure| childs_own(&socket, failure))?;
     await_ready(&socket, &mut attempt.terminal)?;
-    Ok(Created { attempt, socket, namespaces: plan.namespaces.own(), keyring_id: create.id.into() })
+    let filter = plan.process.seccomp;
+    Ok(Created { attempt, socket, namespaces: plan.namespaces.own(), keyring_id: create.id.into(), filter })
 }
 
 /// A read-only view of the in-container init: through `/proc/1/exe` nobody can write to the host's file.
 fn read_only(file: BorrowedFd) -> Result<OwnedFd, Failure> {
+    use rustix::fs::StatVfsMountFlags;
     let clone = || -> Result<OwnedFd, Errno> {
+        // What the engine gives is one already; of a mount without a place older kernels make no other.
+        if rustix::fs::fstatvfs(file)?.f_flag.contains(StatVfsMountFlags::RDONLY | StatVfsMountFlags::NOSUID) {
+            return rustix::io::fcntl_dupfd_cloexec(file, 3);
+        }
         let tree = mount::clone_tree(file, b"", false)?;
         let set = attr::RDONLY | attr::NOSUID | attr::NODEV;
         sys::mount_setattr(tree.as_fd(), c"", false, &MountAttr { set, ..MountAttr::default() })?;
@@ -296,6 +306,7 @@ impl Created {
             cgroup,
             namespaces: self.namespaces,
             id: std::mem::take(&mut self.keyring_id),
+            filter: self.filter.take(),
         })
     }
 }

@@ -48,7 +48,10 @@ impl Drop for Attempt {
 }
 
 fn run(target: &Running, process: &Process, seccomp: Option<&Seccomp>, stdio: Stdio) -> Result<Executed, Failure> {
-    let work = Work::new(&target.id, process, seccomp)?;
+    let mut work = Work::new(&target.id, process, seccomp)?;
+    if work.seccomp.is_none() {
+        work.seccomp.clone_from(&target.filter);
+    }
     let (before, after) = affinity(process)?;
     let (socket, theirs) = sync::pair()?;
     // A CPU set for the time before the cgroup needs such a time.
