@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,29 @@ pub fn init(exec_root: &Path, program: &[u8]) -> Result<PathBuf> {
     };
     write().with_context(|| format!("installing {}", path.display()))?;
     Ok(path)
+}
+
+/// The copy as supervisors are executed from it: through a read-only mount that has no place in the file system. A
+/// process enters a container as this program, where `/proc/<pid>/exe` is a way to it; nobody can write through that one,
+/// not even in the moments in which no process runs it.
+///
+/// The path is good for this process and its children, as long as the descriptor is open.
+///
+/// # Errors
+/// When the kernel makes no such mount.
+pub fn sealed(program: &Path) -> Result<(OwnedFd, PathBuf)> {
+    use rustix::mount::OpenTreeFlags;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let seal = || -> rustix::io::Result<OwnedFd> {
+        let tree = rustix::mount::open_tree(rustix::fs::CWD, program, flags)?;
+        let set = sys::mount::attr::RDONLY | sys::mount::attr::NOSUID | sys::mount::attr::NODEV;
+        let change = sys::mount::MountAttr { set, ..Default::default() };
+        sys::mount_setattr(tree.as_fd(), c"", false, &change)?;
+        Ok(tree)
+    };
+    let tree = seal().with_context(|| format!("making a read-only mount of {}", program.display()))?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}", tree.as_raw_fd()));
+    Ok((tree, path))
 }
 
 #[cfg(test)]

@@ -80,6 +80,7 @@ fn run(config: Config, args: Vec<String>, carried: Carried) -> Result<()> {
         }
         None => install::init(&config.exec_root, carried.init)?,
     };
+    let (_sealed, init) = install::sealed(&init)?;
     sys::malloc::unneeded(carried.init);
     // From here on clients can connect; they are answered as soon as the rooms are open.
     let sockets = listen::open(&config.hosts, config.group.as_deref())?;
