@@ -1,5 +1,6 @@
 //! The one integration test binary: a module per noun.
 
+mod autostart;
 mod copy;
 mod course;
 mod docker_cli;

@@ -1,6 +1,7 @@
 //! Starts the engine when nobody has: one client does it, the others wait for it.
 
 use crate::failure::{Failure, Result, describe};
+use crate::plain::Connection;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
@@ -15,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Starts the engine that listens on `socket`, and returns when it answers.
 pub fn start(socket: &Path) -> Result<()> {
-    let directory = socket.parent().unwrap_or(Path::new("/run"));
+    let directory = socket.parent().unwrap_or(Path::new("/"));
     let failed = |doing: &str, error: &std::io::Error| {
         Failure::new(format!("cannot start the engine: {doing}: {}", describe(error)))
     };
@@ -26,7 +27,7 @@ pub fn start(socket: &Path) -> Result<()> {
         )));
     }
     std::fs::create_dir_all(directory).map_err(|e| failed(&format!("making {}", directory.display()), &e))?;
-    let lock_path = directory.join("start.lock");
+    let lock_path = socket.with_extension("lock");
     let lock = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -38,15 +39,15 @@ pub fn start(socket: &Path) -> Result<()> {
     if UnixStream::connect(socket).is_ok() {
         return Ok(());
     }
-    let (mut log, log_path) = open_log(directory)?;
+    let (mut log, log_path) = open_log(socket)?;
     let begin = log.seek(SeekFrom::End(0)).unwrap_or(0);
     let mut child = spawn(&log).map_err(|e| failed("running it", &e))?;
     wait(socket, &mut child, || tail(&log_path, begin), PATIENCE)
 }
 
-fn open_log(directory: &Path) -> Result<(File, PathBuf)> {
+fn open_log(socket: &Path) -> Result<(File, PathBuf)> {
     let mut last = None;
-    for path in [PathBuf::from("/var/log/dhow.log"), directory.join("daemon.log")] {
+    for path in [PathBuf::from("/var/log/dhow.log"), socket.with_extension("log")] {
         match OpenOptions::new().create(true).append(true).read(true).open(&path) {
             Ok(file) => return Ok((file, path)),
             Err(e) => last = Some(format!("opening {}: {}", path.display(), describe(&e))),
@@ -90,7 +91,7 @@ fn wait(socket: &Path, child: &mut Child, said: impl Fn() -> String, patience: D
         Failure::new(format!("the engine did not start: {how}{said}"))
     };
     loop {
-        if UnixStream::connect(socket).is_ok() {
+        if answers(socket, deadline) {
             return Ok(());
         }
         if let Ok(Some(status)) = child.try_wait()
@@ -104,6 +105,14 @@ fn wait(socket: &Path, child: &mut Child, said: impl Fn() -> String, patience: D
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
     }
+}
+
+/// Whether an engine answers. It listens before it has read all its records, which can still end it.
+fn answers(socket: &Path, deadline: Instant) -> bool {
+    let Ok(stream) = UnixStream::connect(socket) else { return false };
+    let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    let _ = stream.set_read_timeout(Some(left));
+    Connection::new(stream).exchange(b"GET /_ping HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n\r\n").is_ok()
 }
 
 /// The last lines that were logged since `begin`.

@@ -31,7 +31,7 @@ impl std::fmt::Display for Endpoint {
 }
 
 /// The socket of an engine that nobody configured.
-pub const SOCKET: &str = "/run/dhow/dhow.sock";
+pub const SOCKET: &str = api::DEFAULT_SOCKET;
 
 /// What the start of the command line and the environment say.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub struct Settings {
     pub endpoint: Endpoint,
     /// `DOCKER_API_VERSION`.
     pub api_version: Option<String>,
+    /// `--debug`: requests are told of.
+    pub debug: bool,
     file: OnceLock<File>,
 }
 
@@ -78,6 +80,9 @@ pub struct File {
     pub proxies: HashMap<String, HashMap<String, String>>,
 }
 
+/// Levels of the client's own messages; it has none between debugging and failure.
+const LEVELS: [&str; 8] = ["panic", "fatal", "error", "warn", "warning", "info", "debug", "trace"];
+
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|v| !v.is_empty())
 }
@@ -97,6 +102,11 @@ impl Settings {
             if globals.changed(name) {
                 return Err(Failure::new(format!("--{name}: TLS to the engine is not part of this version")));
             }
+        }
+        let level = globals.text("log-level").to_ascii_lowercase();
+        if globals.changed("log-level") && !LEVELS.contains(&level.as_str()) {
+            let level = globals.text("log-level");
+            return Err(Failure::new(format!("Unable to parse logging level: {level}")));
         }
         let hosts = globals.all("host");
         if hosts.len() > 1 {
@@ -123,6 +133,7 @@ impl Settings {
             program: program.into(),
             directory: directory(globals),
             endpoint,
+            debug: globals.is("debug") || matches!(level.as_str(), "debug" | "trace"),
             api_version: variable("DOCKER_API_VERSION").map(|v| v.trim_start_matches('v').to_string()),
             file: OnceLock::new(),
         })

@@ -2,10 +2,15 @@
 //!
 //! No ping comes first: requests go out with our newest version, and an engine that only knows older ones says which,
 //! once. One connection is kept and used again when it is free.
+//!
+//! Until a command needs several things at once ([`Engine::asynchronous`]) there is no runtime: requests whose answers
+//! are read whole go over a blocking connection ([`crate::plain`]).
 
 use crate::autostart;
 use crate::config::{Endpoint, Settings};
 use crate::failure::{Failure, Result, describe};
+use crate::flags::quote;
+use crate::plain;
 use crate::socket::Socket;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -20,9 +25,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::task::{Context, Poll, Waker};
 use tokio::net::{TcpStream, UnixStream};
 
 type Body = BoxBody<Bytes, io::Error>;
+
+/// The host of every request.
+const NAME: &str = "api.moby.localhost";
+const AGENT: &str = concat!("Dhow-Client/", env!("CARGO_PKG_VERSION"), " (linux)");
 
 /// A request.
 #[derive(Debug, Clone)]
@@ -82,6 +92,31 @@ impl Ask {
         self
     }
 
+    /// The whole request, as it goes over the wire.
+    fn text(&self, version: &str) -> Result<Vec<u8>> {
+        let target = self.target(version);
+        let mut head = format!("{} {target} HTTP/1.1\r\nHost: {NAME}\r\nUser-Agent: {AGENT}\r\n", self.method);
+        for (name, value) in &self.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+            if value.contains(char::is_control) {
+                return Err(Failure::new(format!("invalid header field value for {name:?}")));
+            }
+        }
+        if let Some(body) = &self.json {
+            head.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
+        } else if self.method == Method::POST || self.method == Method::PUT {
+            head.push_str("Content-Length: 0\r\n");
+        }
+        head.push_str("\r\n");
+        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(self.json.as_deref().unwrap_or_default());
+        // a space or a line's end in the target would be another request
+        match target.contains(|c: char| c.is_ascii_control() || c == ' ') {
+            true => Err(Failure::new("invalid character in request path")),
+            false => Ok(bytes),
+        }
+    }
+
     fn target(&self, version: &str) -> String {
         let mut out = match self.path.as_str() {
             "/_ping" => "/_ping".to_string(),
@@ -118,18 +153,81 @@ pub struct Engine<'a> {
     version: RefCell<String>,
     started: Cell<bool>,
     idle: RefCell<Option<SendRequest<Body>>>,
+    runtime: Cell<bool>,
+    plain: RefCell<Option<plain::Connection>>,
 }
 
 impl<'a> Engine<'a> {
     /// Does nothing yet.
     pub fn new(settings: &'a Settings) -> Engine<'a> {
         let version = settings.api_version.clone().unwrap_or_else(|| api::VERSION.into());
-        Engine { settings, version: RefCell::new(version), started: Cell::new(false), idle: RefCell::new(None) }
+        Engine {
+            settings,
+            version: RefCell::new(version),
+            started: Cell::new(false),
+            idle: RefCell::new(None),
+            runtime: Cell::new(false),
+            plain: RefCell::new(None),
+        }
+    }
+
+    /// From here on the command runs in a runtime: it is pending once, which tells its driver ([`drive`]) to make one.
+    pub async fn asynchronous(&self) {
+        if self.runtime.replace(true) {
+            return;
+        }
+        let mut asked = false;
+        std::future::poll_fn(|_| if std::mem::replace(&mut asked, true) { Poll::Ready(()) } else { Poll::Pending })
+            .await;
     }
 
     /// The version that requests are made in.
     pub fn version(&self) -> String {
         self.version.borrow().clone()
+    }
+
+    /// Starts the engine if it is ours and does not run; says whether another attempt makes sense.
+    fn wake(&self, error: &io::Error) -> Result<()> {
+        let absent = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
+        match &self.settings.endpoint {
+            Endpoint::Unix { path, ours: true } if absent && !self.started.replace(true) => autostart::start(path),
+            _ => Err(self.unreachable(error)),
+        }
+    }
+
+    fn open_plain(&self) -> io::Result<plain::Connection> {
+        Ok(match &self.settings.endpoint {
+            Endpoint::Unix { path, .. } => plain::Connection::new(std::os::unix::net::UnixStream::connect(path)?),
+            Endpoint::Tcp(address) => {
+                let stream = std::net::TcpStream::connect(address)?;
+                stream.set_nodelay(true)?;
+                plain::Connection::new(stream)
+            }
+        })
+    }
+
+    /// A request and its answer over a blocking connection.
+    fn exchange_plain(&self, ask: &Ask) -> Result<plain::Answer> {
+        self.tell_debug(ask);
+        let request = ask.text(&self.version())?;
+        let mut connection = match self.plain.take() {
+            Some(connection) => connection,
+            None => match self.open_plain() {
+                Ok(connection) => connection,
+                Err(error) => {
+                    self.wake(&error)?;
+                    self.open_plain().map_err(|e| self.unreachable(&e))?
+                }
+            },
+        };
+        let answer = connection.exchange(&request).map_err(|e| {
+            let why = if e.kind() == io::ErrorKind::UnexpectedEof { "EOF".into() } else { describe(&e) };
+            Failure::new(format!("error during connect: {why}"))
+        })?;
+        if answer.reusable {
+            self.plain.replace(Some(connection));
+        }
+        Ok(answer)
     }
 
     async fn open(&self) -> io::Result<Socket> {
@@ -148,20 +246,22 @@ impl<'a> Engine<'a> {
         let socket = match self.open().await {
             Ok(socket) => socket,
             Err(error) => {
-                let absent = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
-                match &self.settings.endpoint {
-                    Endpoint::Unix { path, ours: true } if absent && !self.started.replace(true) => {
-                        autostart::start(path)?;
-                        self.open().await.map_err(|e| self.unreachable(&e))?
-                    }
-                    _ => return Err(self.unreachable(&error)),
-                }
+                self.wake(&error)?;
+                self.open().await.map_err(|e| self.unreachable(&e))?
             }
         };
         let (sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.map_err(|e| broken(&e))?;
         tokio::spawn(connection.with_upgrades());
         Ok(sender)
+    }
+
+    fn tell_debug(&self, ask: &Ask) {
+        if self.settings.debug {
+            let time = jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z");
+            let what = quote(&format!("{} {}", ask.method, ask.target(&self.version())));
+            crate::output::complain(&format!("time=\"{time}\" level=debug msg={what}"));
+        }
     }
 
     fn unreachable(&self, error: &io::Error) -> Failure {
@@ -178,12 +278,12 @@ impl<'a> Engine<'a> {
     }
 
     async fn exchange(&self, ask: &Ask, body: Body, upgrade: bool, fresh: bool) -> Result<Response<Incoming>> {
+        self.asynchronous().await;
+        self.tell_debug(ask);
         let version = self.version();
         let request = |body: Body| {
             let mut request = Request::builder().method(ask.method.clone()).uri(ask.target(&version));
-            request = request
-                .header(HOST, "api.moby.localhost")
-                .header("User-Agent", concat!("Dhow-Client/", env!("CARGO_PKG_VERSION"), " (linux)"));
+            request = request.header(HOST, NAME).header("User-Agent", AGENT);
             if upgrade {
                 request = request.header(CONNECTION, "Upgrade").header(UPGRADE, "tcp");
             }
@@ -281,23 +381,25 @@ impl<'a> Engine<'a> {
             return Ok(response);
         }
         let body = response.into_body().collect().await.map(|b| b.to_bytes()).unwrap_or_default();
-        let message = match serde_json::from_slice::<api::error::ErrorResponse>(&body) {
-            Ok(error) if !error.message.is_empty() => error.message,
-            _ if body.is_empty() => {
-                let reason = status.canonical_reason().unwrap_or("unknown");
-                format!(
-                    "request returned {reason} for API route and version, check if the server supports the requested API version"
-                )
-            }
-            _ => String::from_utf8_lossy(&body).trim().to_string(),
-        };
-        Err(Failure::daemon(status.as_u16(), &message))
+        Err(refusal(status, &body))
     }
 
     /// Sends a request and reads its whole answer.
     pub async fn bytes(&self, ask: Ask) -> Result<Bytes> {
-        let body = self.send(ask).await?.into_body();
-        Ok(body.collect().await.map_err(|e| broken(&e))?.to_bytes())
+        if self.runtime.get() {
+            let body = self.send(ask).await?.into_body();
+            return Ok(body.collect().await.map_err(|e| broken(&e))?.to_bytes());
+        }
+        loop {
+            let answer = self.exchange_plain(&ask)?;
+            if (200..300).contains(&answer.status) || answer.status == 304 {
+                return Ok(answer.body);
+            }
+            let refused = refusal(StatusCode::from_u16(answer.status).unwrap_or_default(), &answer.body);
+            if !self.older(&refused) {
+                return Err(refused);
+            }
+        }
     }
 
     /// Sends a request and reads its answer.
@@ -332,6 +434,34 @@ pub struct Hijacked {
     pub socket: Socket,
     /// What came with the answer's headers.
     pub early: Bytes,
+}
+
+/// What a person reads of a refusal.
+fn refusal(status: StatusCode, body: &[u8]) -> Failure {
+    let message = match serde_json::from_slice::<api::error::ErrorResponse>(body) {
+        Ok(error) if !error.message.is_empty() => error.message,
+        _ if body.is_empty() => {
+            let reason = status.canonical_reason().unwrap_or("unknown");
+            format!(
+                "request returned {reason} for API route and version, check if the server supports the requested API version"
+            )
+        }
+        _ => String::from_utf8_lossy(body).trim().to_string(),
+    };
+    Failure::daemon(status.as_u16(), &message)
+}
+
+/// Runs a command to its end: without a runtime as long as it can do without.
+pub fn drive(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut work = std::pin::pin!(work);
+    if let Poll::Ready(done) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        return done;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(work);
+    // a thread that still reads a terminal must not keep us
+    runtime.shutdown_background();
+    done
 }
 
 /// The pieces of a body as they come.

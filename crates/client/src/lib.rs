@@ -8,6 +8,7 @@
 //!   options.rs, options/   flags of run and create -> the API's types
 //!   config.rs       endpoint, config.json            autostart.rs      starts the engine when nobody has
 //!   engine.rs       requests                         socket.rs         unix and TCP
+//!   plain.rs        requests without a runtime
 //!   stream.rs       standard streams, signals        terminal.rs       raw mode, size, detach keys
 //!   archive.rs      tar for cp                       progress.rs       bars of pull
 //!   format.rs, format/     --format: rows, tables, inspect as Go's structs
@@ -35,6 +36,7 @@ mod format;
 mod help;
 mod options;
 mod output;
+mod plain;
 mod progress;
 mod reference;
 mod socket;
@@ -165,12 +167,8 @@ fn run(program: &str, globals: &Parsed, command: &'static Command, words: &str, 
     }
     arity(program, command, words, parsed.args.len())?;
     let settings = config::Settings::new(program, globals)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let engine = engine::Engine::new(&settings);
-    let done = runtime.block_on(verbs::run(command, &engine, &parsed));
-    // a thread that still reads a terminal must not keep us
-    runtime.shutdown_background();
-    done
+    engine::drive(verbs::run(command, &engine, &parsed))
 }
 
 /// Refuses too few or too many arguments.

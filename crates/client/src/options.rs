@@ -23,6 +23,9 @@ use api::go::{List, Map};
 pub fn create(flags: &Parsed) -> Result<CreateContainer, String> {
     let (image, command) = flags.args.split_first().ok_or("an image is required")?;
     windows_only(flags)?;
+    if flags.is("use-api-socket") {
+        return Err("--use-api-socket: giving a container the engine's socket this way is not part of this version; mount it with -v".into());
+    }
     let mac = flags.text("mac-address");
     if !mac.is_empty() && !network::is_mac(mac) {
         return Err(format!("{mac} is not a valid mac address"));

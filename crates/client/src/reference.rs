@@ -1,92 +1,43 @@
-//! Names of images, as far as a client must take them apart.
+//! Names of images, as far as only a client must know: how it completes them, and whose credentials they need.
 
-/// A name as people write it, in parts.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Reference {
-    /// `docker.io`, `127.0.0.1:5000`
-    pub domain: String,
-    /// `library/debian`
-    pub path: String,
-    /// After the colon.
-    pub tag: Option<String>,
-    /// After the at sign.
-    pub digest: Option<String>,
+use crate::failure::{Failure, Result};
+pub use oci::Reference;
+
+/// Takes a name apart, or says what is wrong with it.
+pub fn parse(name: &str) -> Result<Reference> {
+    name.parse().map_err(|e: oci::Error| Failure::new(e.to_string()))
 }
 
-/// Takes a name apart; `None` when it is none.
-pub fn parse(name: &str) -> Option<Reference> {
-    let (rest, digest) = match name.split_once('@') {
-        Some((rest, digest)) => (rest, Some(digest.to_string())),
-        None => (name, None),
-    };
-    let (rest, tag) = match rest.rsplit_once(':') {
-        Some((rest, tag)) if !tag.contains('/') => (rest, Some(tag.to_string())),
-        _ => (rest, None),
-    };
-    let (domain, path) = match rest.split_once('/') {
-        Some((domain, path))
-            if domain.contains(['.', ':']) || domain == "localhost" || domain.chars().any(char::is_uppercase) =>
-        {
-            (domain, path.to_string())
-        }
-        _ => ("docker.io", rest.to_string()),
-    };
-    let domain = if domain == "index.docker.io" { "docker.io" } else { domain };
-    let path = if domain == "docker.io" && !path.contains('/') { format!("library/{path}") } else { path };
-    let fits = |p: &str| {
-        !p.is_empty()
-            && !p.ends_with('/')
-            && p.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-/".contains(&b))
-    };
-    fits(&path).then(|| Reference { domain: domain.into(), path, tag, digest })
+/// The familiar name, with `latest` when there is neither tag nor digest.
+pub fn complete(reference: &Reference) -> String {
+    reference.clone().or_latest().familiar()
 }
 
-impl Reference {
-    /// The name without tag and digest, as people write it.
-    pub fn familiar(&self) -> String {
-        match self.domain.as_str() {
-            "docker.io" => self.path.strip_prefix("library/").unwrap_or(&self.path).to_string(),
-            domain => format!("{domain}/{}", self.path),
-        }
-    }
-
-    /// The familiar name, with `latest` when there is neither tag nor digest.
-    pub fn complete(&self) -> String {
-        let name = self.familiar();
-        match (&self.tag, &self.digest) {
-            (None, None) => format!("{name}:latest"),
-            (Some(tag), None) => format!("{name}:{tag}"),
-            (None, Some(digest)) => format!("{name}@{digest}"),
-            (Some(tag), Some(digest)) => format!("{name}:{tag}@{digest}"),
-        }
-    }
-
-    /// The key of this registry in `config.json`.
-    pub fn registry(&self) -> &str {
-        match self.domain.as_str() {
-            "docker.io" => "https://index.docker.io/v1/",
-            domain => domain,
-        }
+/// The key of this registry in `config.json`.
+pub fn registry(reference: &Reference) -> &str {
+    match reference.host() {
+        oci::reference::DEFAULT_HOST => "https://index.docker.io/v1/",
+        host => host,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::*;
 
     #[test]
     fn names() {
-        for (name, complete, registry) in [
+        for (name, completed, key) in [
             ("debian", "debian:latest", "https://index.docker.io/v1/"),
             ("docker.io/library/debian:13", "debian:13", "https://index.docker.io/v1/"),
             ("127.0.0.1:5000/debian:13", "127.0.0.1:5000/debian:13", "127.0.0.1:5000"),
             ("localhost/a/b", "localhost/a/b:latest", "localhost"),
-            ("u/r@sha256:ab", "u/r@sha256:ab", "https://index.docker.io/v1/"),
         ] {
             let reference = parse(name).unwrap();
-            assert_eq!((reference.complete().as_str(), reference.registry()), (complete, registry), "{name}");
+            assert_eq!((complete(&reference).as_str(), registry(&reference)), (completed, key), "{name}");
         }
-        assert_eq!(parse("Bad"), None);
-        assert_eq!(parse(""), None);
+        let why = |name| parse(name).unwrap_err().text;
+        assert_eq!(why("UPPER"), "invalid reference format: repository name (library/UPPER) must be lowercase");
+        assert_eq!(why(""), "invalid reference format");
     }
 }

@@ -22,8 +22,54 @@ use crate::failure::{Failure, Result};
 use crate::flags::{Command, Parsed};
 use api::filters::Filters;
 
+/// Commands that do one thing after another and need no runtime, or make one when they do.
+const STRAIGHT: [&str; 39] = [
+    "container create",
+    "container diff",
+    "container inspect",
+    "container kill",
+    "container ls",
+    "container pause",
+    "container port",
+    "container prune",
+    "container rename",
+    "container restart",
+    "container rm",
+    "container run",
+    "container start",
+    "container stop",
+    "container top",
+    "container unpause",
+    "container update",
+    "container wait",
+    "image history",
+    "image inspect",
+    "image ls",
+    "image prune",
+    "image rm",
+    "image tag",
+    "inspect",
+    "network connect",
+    "network create",
+    "network disconnect",
+    "network inspect",
+    "network ls",
+    "network prune",
+    "network rm",
+    "system df",
+    "system info",
+    "system prune",
+    "version",
+    "volume create",
+    "volume inspect",
+    "volume ls",
+];
+
 /// Runs a command.
 pub async fn run(command: &Command, engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
+    if !STRAIGHT.contains(&command.path) {
+        engine.asynchronous().await;
+    }
     match command.path {
         "container attach" => attach::attach(engine, flags).await,
         "container cp" => cp::cp(engine, flags).await,

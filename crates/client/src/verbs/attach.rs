@@ -123,6 +123,7 @@ pub async fn start(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     if flags.args.len() > 1 {
         return Err(Failure::new("you cannot start and attach multiple containers at once"));
     }
+    engine.asynchronous().await;
     start_attached(engine, flags).await
 }
 

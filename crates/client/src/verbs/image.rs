@@ -78,14 +78,14 @@ fn choose(source: &str, quiet: bool, digests: bool) -> String {
 fn rows(image: &ImageSummary, trunc: bool, digests: bool, needs_digest: bool) -> Vec<Value> {
     let mut tags: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut by_digest: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for name in image.repo_tags.iter().filter_map(|n| reference::parse(n)) {
-        if let Some(tag) = &name.tag {
-            tags.entry(name.familiar()).or_default().push(tag.clone());
+    for name in image.repo_tags.iter().filter_map(|n| reference::parse(n).ok()) {
+        if let Some(tag) = name.tag() {
+            tags.entry(name.familiar_repository()).or_default().push(tag.into());
         }
     }
-    for name in image.repo_digests.iter().filter_map(|n| reference::parse(n)) {
-        if let Some(digest) = &name.digest {
-            by_digest.entry(name.familiar()).or_default().push(digest.clone());
+    for name in image.repo_digests.iter().filter_map(|n| reference::parse(n).ok()) {
+        if let Some(digest) = name.digest() {
+            by_digest.entry(name.familiar_repository()).or_default().push(digest.as_str().into());
         }
     }
     let one = |repo: &str, tag: &str, digest: &str| entry(image, trunc, repo, tag, digest);
@@ -172,18 +172,16 @@ fn told(removed: &[Removed]) -> String {
 /// `tag`
 pub async fn tag(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     let (source, target) = (&flags.args[0], &flags.args[1]);
-    let Some(name) = reference::parse(target) else {
-        return Err(Failure::new(format!(
-            "Error parsing reference: {} is not a valid repository/tag: invalid reference format",
-            quote(target)
-        )));
-    };
-    if name.digest.is_some() {
+    let name = reference::parse(target).map_err(|why| {
+        let target = quote(target);
+        Failure::new(format!("Error parsing reference: {target} is not a valid repository/tag: {why}"))
+    })?;
+    if name.digest().is_some() {
         return Err(Failure::new("refusing to create a tag with a digest reference"));
     }
     let ask = Ask::post(format!("/images/{}/tag", escape(source)))
-        .query("repo", name.familiar())
-        .query("tag", name.tag.as_deref().unwrap_or("latest"));
+        .query("repo", name.familiar_repository())
+        .query("tag", name.tag().unwrap_or("latest"));
     engine.tell(ask).await
 }
 

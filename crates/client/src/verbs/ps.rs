@@ -151,10 +151,10 @@ fn image(c: &ContainerSummary, trunc: bool) -> String {
         return short_id(&c.image_id).into();
     }
     match reference::parse(&c.image) {
-        Some(r) => match &r.tag {
-            Some(tag) => format!("{}:{tag}", r.familiar()),
-            None => r.familiar(),
+        Ok(r) => match r.tag() {
+            Some(tag) => format!("{}:{tag}", r.familiar_repository()),
+            None => r.familiar_repository(),
         },
-        None => c.image.clone(),
+        Err(_) => c.image.clone(),
     }
 }

@@ -25,14 +25,15 @@ pub enum To {
 /// `pull`
 pub async fn pull_command(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     let name = &flags.args[0];
-    let Some(mut image) = reference::parse(name) else { return Err(Failure::new("invalid reference format")) };
+    let mut image = reference::parse(name)?;
     let quiet = flags.is("quiet");
     let all = flags.is("all-tags");
-    if all && (image.tag.is_some() || image.digest.is_some()) {
+    let complete = image.tag().is_some() || image.digest().is_some();
+    if all && complete {
         return Err(Failure::new("tag can't be used with --all-tags/-a"));
     }
-    if !all && image.tag.is_none() && image.digest.is_none() {
-        image.tag = Some("latest".into());
+    if !all && !complete {
+        image = image.or_latest();
         if !quiet {
             output::print("Using default tag: latest\n")?;
         }
@@ -42,11 +43,7 @@ pub async fn pull_command(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
         None => std::env::var("DOCKER_DEFAULT_PLATFORM").unwrap_or_default(),
     };
     fetch(engine, &image, &platform, quiet, To::Stdout, all).await?;
-    let shown = if all { image.familiar() } else { image.complete() };
-    let full = match image.domain.as_str() {
-        "docker.io" => format!("docker.io/{}{}", image.path, &shown[image.familiar().len()..]),
-        _ => shown,
-    };
+    let full = if all { image.repository() } else { image.to_string() };
     output::print(&format!("{full}\n"))
 }
 
@@ -56,23 +53,17 @@ pub async fn pull(engine: &Engine<'_>, image: &Reference, platform: &str, quiet:
 }
 
 async fn fetch(engine: &Engine<'_>, image: &Reference, platform: &str, quiet: bool, to: To, all: bool) -> Result<()> {
-    let tag = match (&image.digest, &image.tag) {
+    let tag = match (image.digest(), image.tag()) {
         _ if all => "",
-        (Some(digest), _) => digest,
+        (Some(digest), _) => digest.as_str(),
         (None, Some(tag)) => tag,
         (None, None) => "latest",
     };
     let mut ask = Ask::post("/images/create")
-        .query(
-            "fromImage",
-            match image.domain.as_str() {
-                "docker.io" => format!("docker.io/{}", image.path),
-                _ => image.familiar(),
-            },
-        )
+        .query("fromImage", image.repository())
         .query_some("tag", tag)
         .query_some("platform", platform);
-    if let Some(auth) = credentials(engine.settings, image.registry())? {
+    if let Some(auth) = credentials(engine.settings, reference::registry(image))? {
         ask = ask.header(HEADER, auth.to_header());
     }
     let body = engine.send(ask).await?.into_body();

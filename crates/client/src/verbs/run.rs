@@ -68,6 +68,9 @@ pub async fn run(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
         host.console_size = [rows, columns];
     }
     let remove = flags.is("rm");
+    if !detach {
+        engine.asynchronous().await;
+    }
     let created = make(engine, flags, body).await.map_err(|failure| {
         let failure = failure.clone().with_code(if failure.code == 1 { 125 } else { failure.code });
         with_help(engine, failure, "run")
@@ -76,6 +79,7 @@ pub async fn run(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
         start(engine, &created.id).await?;
         return output::raw(format!("{}\n", created.id).as_bytes());
     }
+    engine.asynchronous().await;
     let session = session(engine, &created.id, &attached, remove);
     if flags.get("sig-proxy").is_none_or(|_| flags.is("sig-proxy")) {
         tokio::select! {
@@ -173,10 +177,22 @@ fn check_pull(flags: &Parsed) -> std::result::Result<(), String> {
     }
 }
 
+/// The image as a name, unless it is an ID, which cannot be pulled.
+fn image(text: &str) -> Result<Option<reference::Reference>> {
+    if text.parse::<oci::Digest>().is_ok() {
+        return Ok(None);
+    }
+    match text.parse() {
+        Ok(name) => Ok(Some(name)),
+        Err(oci::Error::ReferenceIsId(_)) => Ok(None),
+        Err(why) => Err(Failure::new(why.to_string())),
+    }
+}
+
 /// Creates the container, pulling the image if need be, and writes the cidfile.
 async fn make(engine: &Engine<'_>, flags: &Parsed, body: CreateContainer) -> Result<Created> {
     let mut cid = CidFile::new(flags.text("cidfile"))?;
-    let image = reference::parse(&body.config.image);
+    let image = image(&body.config.image)?;
     let quiet = flags.is("quiet");
     let platform = match flags.get("platform") {
         Some(platform) => platform.to_string(),
@@ -203,7 +219,7 @@ async fn make(engine: &Engine<'_>, flags: &Parsed, body: CreateContainer) -> Res
                 && matches!(flags.text("pull"), "" | "missing") =>
         {
             if !quiet {
-                output::complain(&format!("Unable to find image '{}' locally", image.complete()));
+                output::complain(&format!("Unable to find image '{}' locally", reference::complete(image)));
             }
             fetch().await?;
             engine.fetch(ask()).await?

@@ -17,7 +17,7 @@ pub async fn info(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     let client = Value::structure(
         "system.clientInfo",
         vec![
-            ("Debug".into(), Value::Bool(false)),
+            ("Debug".into(), Value::Bool(engine.settings.debug)),
             ("Version".into(), Value::str(env!("CARGO_PKG_VERSION"))),
             ("Context".into(), Value::str("default")),
             ("Plugins".into(), Value::list(Vec::new())),
@@ -39,8 +39,9 @@ pub async fn info(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
         return output::print(&format!("{}\n", template.execute(&all).map_err(|e| Failure::new(e.to_string()))?));
     }
     let head = format!(
-        "Client:\n Version:    {}\n Context:    default\n Debug Mode: false\n\nServer:\n",
-        env!("CARGO_PKG_VERSION")
+        "Client:\n Version:    {}\n Context:    default\n Debug Mode: {}\n\nServer:\n",
+        env!("CARGO_PKG_VERSION"),
+        engine.settings.debug
     );
     match fetched {
         Ok(bytes) => {

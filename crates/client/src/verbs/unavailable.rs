@@ -31,8 +31,8 @@ async fn commit(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     }
     let mut ask = Ask::post("/commit").query("container", flags.args[0].clone());
     if let Some(name) = flags.args.get(1) {
-        let name = reference::parse(name).ok_or_else(|| Failure::new("invalid reference format"))?;
-        ask = ask.query("repo", name.familiar()).query("tag", name.tag.unwrap_or_else(|| "latest".into()));
+        let name = reference::parse(name)?;
+        ask = ask.query("repo", name.familiar_repository()).query("tag", name.tag().unwrap_or("latest"));
     }
     ask = ask.query_some("author", flags.text("author")).query_some("comment", flags.text("message"));
     for change in flags.all("change") {
@@ -44,19 +44,29 @@ async fn commit(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     output::print(&format!("{}\n", made.id))
 }
 
+/// Images are of one platform here.
+fn no_platform(flags: &Parsed, doing: &str) -> Result<()> {
+    match flags.changed("platform") {
+        true => Err(Failure::new(format!("--platform: {doing} one platform of an image is not part of this version"))),
+        false => Ok(()),
+    }
+}
+
 async fn push(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
-    let name = reference::parse(&flags.args[0]).ok_or_else(|| Failure::new("invalid reference format"))?;
-    let ask = Ask::post(format!("/images/{}/push", escape(&name.familiar())));
+    no_platform(flags, "pushing")?;
+    let name = reference::parse(&flags.args[0])?;
+    let ask = Ask::post(format!("/images/{}/push", escape(&name.familiar_repository())));
     let ask = match flags.is("all-tags") {
         true => ask,
-        false => ask.query("tag", name.tag.clone().unwrap_or_else(|| "latest".into())),
+        false => ask.query("tag", name.tag().unwrap_or("latest")),
     };
-    let auth = super::pull::credentials(engine.settings, name.registry())?.unwrap_or_default();
+    let auth = super::pull::credentials(engine.settings, reference::registry(&name))?.unwrap_or_default();
     let body = engine.send(ask.header(api::auth::HEADER, auth.to_header())).await?.into_body();
     show(body, flags.is("quiet"), To::Stdout).await
 }
 
 async fn save(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
+    no_platform(flags, "saving")?;
     let target = flags.text("output");
     if target.is_empty() && output::is_terminal() {
         return Err(Failure::new("cowardly refusing to save to a terminal. Use the -o flag or redirect"));
@@ -80,6 +90,7 @@ async fn save(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
 }
 
 async fn load(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
+    no_platform(flags, "loading")?;
     let input: Box<dyn std::io::Read + Send> = match flags.text("input") {
         "" if crate::terminal::stdin_is_terminal() => {
             return Err(Failure::new("requested load from stdin, but stdin is empty"));
