@@ -60,6 +60,8 @@ enum Phase {
 
 /// A layer on its way.
 pub(crate) struct Job {
+    /// The repository that it fetches from.
+    from: String,
     phase: watch::Receiver<Phase>,
     task: AbortHandle,
 }
@@ -87,6 +89,7 @@ impl Images {
             return job;
         }
         let (news, phase) = watch::channel(Phase::Queued);
+        let from = wanted.repository.reference().repository();
         let images = self.clone();
         let task = tokio::spawn(async move {
             let total = wanted.blob.size;
@@ -96,7 +99,7 @@ impl Images {
             };
             news.send_replace(last);
         });
-        let job = Arc::new(Job { phase, task: task.abort_handle() });
+        let job = Arc::new(Job { from, phase, task: task.abort_handle() });
         jobs.insert(chain, Arc::downgrade(&job));
         job
     }
@@ -202,6 +205,11 @@ impl Job {
             Ok(_) => Ok(()),
             Err(_) => Err(Error::Conflict("the pull of a layer was cancelled".into())),
         }
+    }
+
+    /// Whether it fetches from `repository`. From another one it may fail where that one would not.
+    pub(crate) fn is_from(&self, repository: &registry::Repository) -> bool {
+        self.from == repository.reference().repository()
     }
 
     /// Tells all that happens until the end, leaving out no step.

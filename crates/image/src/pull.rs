@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 /// An index in an index in an index is enough.
 const NESTING: usize = 3;
+/// How often a pull starts again whose layer another pull was fetching from elsewhere, in vain.
+const TRIES: u32 = 4;
 
 /// What a pull came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,11 +176,19 @@ impl Images {
         let blobs = std::iter::once(&manifest.config).chain(documents).chain(&manifest.layers);
         let things = chains.iter().cloned().map(Thing::Layer).chain(blobs.map(|d| Thing::Blob(d.digest.clone())));
         let pins = self.pin(things.collect()).await;
-        let jobs = self.start(repository, manifest, &compressions, &config, &chains, tell);
-        let followed =
-            jobs.iter().map(|(id, job)| job.follow(move |event| tell(Progress { id: Some(id.clone()), event })));
-        if let Err(error) = try_join_all(followed).await {
+        let mut tries = 0;
+        loop {
+            let jobs = self.start(repository, manifest, &compressions, &config, &chains, tell);
+            let followed =
+                jobs.iter().map(|(id, job)| job.follow(move |event| tell(Progress { id: Some(id.clone()), event })));
+            let Err(error) = try_join_all(followed).await else { break };
+            let others = jobs.iter().any(|(_, job)| !job.is_from(repository));
             drop(jobs);
+            tries += 1;
+            // Another pull's registry has failed, not ours.
+            if others && tries < TRIES {
+                continue;
+            }
             let again = matches!(
                 error,
                 Error::Registry(

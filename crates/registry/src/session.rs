@@ -154,6 +154,7 @@ impl Repository {
             }
         }
         let mut error = Error::Unreachable("no registry endpoint".into());
+        let mut answered = false;
         for endpoint in self.endpoints() {
             // Asked only when it comes to that: it may need the name's addresses.
             if !endpoint.mirror && !endpoint.origin.secure && !self.may_be_plain(&endpoint).await {
@@ -164,6 +165,8 @@ impl Repository {
                     self.choose(endpoint);
                     return Ok(answer);
                 }
+                // What was answered says more than that nobody is there under https.
+                Err(failure) if answered && failure.unreached => {}
                 Err(failure) => {
                     error = failure.error;
                     // Nobody there under https leaves http, for an insecure registry.
@@ -172,6 +175,7 @@ impl Repository {
                     if !endpoint.mirror && !failure.unreached && !nonsense {
                         break;
                     }
+                    answered |= nonsense;
                 }
             }
         }
