@@ -17,7 +17,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// Any status.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Error {
-        Error { status, message: message.into() }
+        Error { status, message: words(message.into()) }
     }
 
     /// 400
@@ -57,6 +57,20 @@ impl Error {
             "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",
         )
     }
+}
+
+/// The operating system's sentences as Docker's clients search for them: `no space left on device`, without a number.
+fn words(mut message: String) -> String {
+    const NUMBER: &str = " (os error ";
+    while let Some(at) = message.find(NUMBER) {
+        let Some(end) = message[at..].find(')').map(|n| at + n) else { break };
+        let start = message[..at].rfind(": ").map_or(0, |n| n + 2);
+        message.replace_range(at..=end, "");
+        if let Some(first) = message.get_mut(start..start + 1) {
+            first.make_ascii_lowercase();
+        }
+    }
+    message
 }
 
 impl std::fmt::Display for Error {
@@ -135,5 +149,20 @@ impl From<volume::Error> for Error {
             volume::Error::Conflict(_) => Error::conflict(message),
             volume::Error::Io { .. } => Error::internal(message),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_systems_words() {
+        let full = std::io::Error::from_raw_os_error(28);
+        assert_eq!(words(format!("write big: {full}")), "write big: no space left on device");
+        assert_eq!(words(full.to_string()), "no space left on device");
+        assert_eq!(words(format!("a: {full}: B: {full}")), "a: no space left on device: B: no space left on device");
+        assert_eq!(words("plain: Text".into()), "plain: Text");
+        assert_eq!(words("x (os error ".into()), "x (os error ");
     }
 }

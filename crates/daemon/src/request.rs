@@ -162,6 +162,10 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(Error::invalid("invalid JSON: got EOF while reading request body"));
     }
+    // A list would be taken for an object's fields in their order.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(Error::invalid("invalid JSON: json: cannot unmarshal array into Go value"));
+    }
     serde_json::from_slice(bytes).map_err(|e| {
         if e.to_string().starts_with("trailing characters") {
             Error::invalid("unexpected content after JSON")
