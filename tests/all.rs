@@ -1,6 +1,9 @@
 //! The one integration test binary: a module per noun.
 
 mod autostart;
+mod bad_archives;
+mod bad_input;
+mod bad_registry;
 mod copy;
 mod course;
 mod docker_cli;
@@ -12,5 +15,6 @@ mod limits;
 mod network;
 mod recovery;
 mod run;
+mod safety;
 mod streams;
 mod structure;

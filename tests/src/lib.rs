@@ -3,6 +3,9 @@
 //! An [`Engine`] is a daemon with data, run directory, socket and network namespace below one temporary directory. When it
 //! is dropped everything it made must be gone; what is left fails the test.
 
+pub mod evil;
+pub mod tar;
+
 use std::ffi::OsStr;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
@@ -130,6 +133,43 @@ impl Drop for TempDir {
     }
 }
 
+/// Files that nobody may touch.
+pub struct Canary(TempDir);
+
+impl Canary {
+    /// A directory with a file `file` in it.
+    pub fn new() -> Canary {
+        let dir = TempDir::new();
+        std::fs::write(dir.path().join("file"), "alive").expect("canary");
+        Canary(dir)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &str {
+        self.0.path().to_str().expect("utf-8")
+    }
+
+    /// Fails the test unless all is as it was.
+    #[track_caller]
+    pub fn check(&self, what: &str) {
+        use std::os::unix::fs::MetadataExt;
+        let names: Vec<_> = std::fs::read_dir(self.path()).expect("canary").flatten().map(|e| e.file_name()).collect();
+        assert_eq!(names, ["file"], "{what} reached the host");
+        let file = self.0.path().join("file");
+        assert_eq!(std::fs::read_to_string(&file).expect("canary"), "alive", "{what} wrote to the host");
+        let stat = std::fs::symlink_metadata(&file).expect("canary");
+        assert_eq!((stat.mode(), stat.uid(), stat.gid(), stat.nlink()), (0o100_644, 0, 0, 1), "{what}");
+        let stat = std::fs::symlink_metadata(self.path()).expect("canary");
+        assert_eq!((stat.mode(), stat.uid(), stat.gid()), (0o40_755, 0, 0), "{what}");
+    }
+}
+
+impl Default for Canary {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// A network namespace with its loopback up, held by a sleeping process.
 pub struct NetNs(Child);
 
@@ -183,13 +223,42 @@ pub struct Engine {
     pub net: NetNs,
     daemon: Option<Child>,
     flags: Vec<String>,
+    disk: Option<Disk>,
+}
+
+/// A small file system of its own.
+struct Disk(PathBuf);
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // The namespace of a process that is just ending may still hold it.
+        let gone = || (said(Command::new("umount").arg(&self.0)).code == 0).then_some(());
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while gone().is_none() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 }
 
 impl Engine {
     /// Starts a daemon with `flags` added.
     pub fn start(flags: &[&str]) -> Engine {
         let flags = flags.iter().map(|f| f.to_string()).collect();
-        let mut engine = Engine { dir: TempDir::new(), net: NetNs::new(), daemon: None, flags };
+        let mut engine = Engine { dir: TempDir::new(), net: NetNs::new(), daemon: None, flags, disk: None };
+        engine.run();
+        engine
+    }
+
+    /// A daemon whose data is on a disk of so many MiB.
+    pub fn on_disk(mebibytes: u64) -> Engine {
+        let dir = TempDir::new();
+        let (image, data) = (dir.path().join("disk"), dir.path().join("data"));
+        std::fs::create_dir(&data).expect("data");
+        std::fs::File::create(&image).and_then(|f| f.set_len(mebibytes << 20)).expect("disk");
+        said(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image)).ok();
+        said(Command::new("mount").args(["-o", "loop"]).args([&image, &data])).ok();
+        let disk = Some(Disk(data));
+        let mut engine = Engine { dir, net: NetNs::new(), daemon: None, flags: Vec::new(), disk };
         engine.run();
         engine
     }
@@ -292,6 +361,64 @@ impl Engine {
         (code.parse().expect("status"), body.to_owned())
     }
 
+    /// The API by hand, any bytes; a connection of its own, without a client between. Status 0: closed without an answer.
+    pub fn raw(&self, method: &str, path: &str, body: &[u8]) -> (u16, String) {
+        use std::io::{Read, Write};
+        let mut stream = std::os::unix::net::UnixStream::connect(self.dir.path().join("sock")).expect("connect");
+        stream.set_read_timeout(Some(DEADLINE)).expect("timeout");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: d\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        // The daemon may answer before it has read all.
+        let _ = stream.write_all(&[head.as_bytes(), body].concat());
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+        (status, answer.split_once("\r\n\r\n").map_or_else(String::new, |(_, body)| body.to_owned()))
+    }
+
+    /// Imports an archive from memory.
+    pub fn import(&self, name: &str, archive: &[u8]) -> Said {
+        let path = self.dir.path().join(format!("{name}.tar"));
+        std::fs::write(&path, archive).expect("archive");
+        let said = self.dhow(["import", path.to_str().expect("utf-8"), name]);
+        let _ = std::fs::remove_file(&path);
+        said
+    }
+
+    /// [`Engine::stored`] once a new daemon has put there what it carries.
+    pub fn stored_at_first(&self) -> Vec<String> {
+        wait_for("the stores", || {
+            let record = self.dir.path().join("data/image/repositories.json");
+            (record.exists() && self.dhow(["images", "-q"]).code == 0).then_some(())
+        });
+        self.stored()
+    }
+
+    /// What the stores of images and layers hold, as sorted paths: the same before and after whatever fails.
+    pub fn stored(&self) -> Vec<String> {
+        let root = self.dir.path().join("data");
+        let mut all = Vec::new();
+        let rooms = ["layer/layers", "layer/blobs/sha256", "layer/blobs/sha512", "layer/partial", "layer/quarantine"];
+        for room in rooms.into_iter().chain(["layer/rw", "image/record", "image/quarantine", "container", "volume"]) {
+            let names = std::fs::read_dir(root.join(room)).into_iter().flatten().flatten();
+            all.extend(names.map(|e| format!("{room}/{}", e.file_name().to_string_lossy())));
+        }
+        all.sort();
+        all
+    }
+
+    /// Fails the test unless the daemon is the same process as ever, answers, and has no container.
+    #[track_caller]
+    pub fn alive(&mut self) {
+        let ended = self.daemon.as_mut().and_then(|d| d.try_wait().ok().flatten());
+        assert!(ended.is_none(), "the daemon ended with {ended:?}:\n{}", self.log());
+        assert_eq!(self.dhow(["ps", "-aq"]).ok(), "");
+        assert!(!self.log().contains("panicked"), "{}", self.log());
+    }
+
     /// `inspect` of a container, as JSON.
     pub fn inspect(&self, name: &str) -> serde_json::Value {
         let text = self.dhow(["inspect", name]).ok();
@@ -360,6 +487,7 @@ impl Drop for Engine {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
             let _ = daemon.wait();
         }
+        self.disk = None;
         if !std::thread::panicking() {
             assert!(left.is_empty(), "left behind: {left:#?}\n{}", self.log());
         }
