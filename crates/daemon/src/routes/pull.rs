@@ -103,7 +103,7 @@ async fn forward(
     }
     let failed = match pulling.await {
         Ok(Ok(())) => return,
-        Ok(Err(e)) => e.to_string(),
+        Ok(Err(e)) => Error::from(e).message,
         Err(e) => format!("the pull was broken off: {e}"),
     };
     let _ = feed.send(JsonMessage::error(failed).to_line().into()).await;
