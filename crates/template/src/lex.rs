@@ -280,7 +280,7 @@ impl<'a> Lexer<'a> {
             None => Ok(()),
             Some(c) if is_space(c) || matches!(c, '.' | ',' | '|' | ':' | ')' | '(') => Ok(()),
             Some(_) if self.rest().starts_with("}}") => Ok(()),
-            Some(c) => Err((pos, format!("bad character U+{:04X} {c:?}", c as u32))),
+            Some(c) => Err((pos, format!("bad character U+{:04X} '{c}'", c as u32))),
         }
     }
 

@@ -64,6 +64,9 @@ async fn find(engine: &Engine<'_>, flags: &Parsed, kinds: &[&str], name: &str) -
     for kind in kinds {
         match engine.bytes(ask(kind, name, flags)).await {
             Ok(bytes) => {
+                if flags.is("size") && *kind != "container" {
+                    crate::output::complain(&format!("WARNING: --size ignored for {kind}"));
+                }
                 let go = KINDS.iter().find(|(k, _)| k == kind).map_or("", |(_, go)| go);
                 return Ok((go, bytes));
             }

@@ -111,7 +111,10 @@ pub async fn port(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     if let Some(wanted) = flags.args.get(1) {
         let (port, proto) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
         if port.parse::<u16>().is_err() {
-            return Err(Failure::new(format!("Error: invalid port ({port}): invalid syntax")));
+            return Err(Failure::new(format!(
+                "Error: invalid port ({port}): strconv.ParseUint: parsing {}: invalid syntax",
+                crate::flags::quote(port)
+            )));
         }
         let key = format!("{port}/{proto}");
         match bound.get(&key) {

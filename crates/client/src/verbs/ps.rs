@@ -42,7 +42,7 @@ pub async fn ps(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
         check(&format)?;
     }
     // a template that shows the size asks for it
-    let size = flags.is("size") || (!flags.changed("size") && format.contains(".Size"));
+    let size = flags.is("size") || (!flags.changed("size") && shows_size(&format));
     let last = if flags.is("latest") && flags.int("last", -1) == -1 { 1 } else { flags.int("last", -1) };
     let filters = filters(flags);
     let mut ask = Ask::get("/containers/json").query_if("all", flags.is("all")).query_if("size", size);
@@ -62,6 +62,10 @@ pub async fn ps(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     }
     let rows: Vec<Value> = containers.iter().map(|c| container(c, trunc)).collect();
     crate::output::print(&List { headers: &HEADERS }.render(&format, &rows)?)
+}
+
+fn shows_size(format: &str) -> bool {
+    [".Size", "json .}", "json . "].iter().any(|part| format.contains(part))
 }
 
 /// Refuses a template that no container could be shown with, also when there is none.

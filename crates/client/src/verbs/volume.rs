@@ -32,6 +32,9 @@ pub async fn ls(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     if source.is_empty() && !quiet {
         source = engine.settings.file().volumes_format.clone();
     }
+    if flags.is("cluster") {
+        return Err(crate::failure::Failure::new("--cluster: volumes of a cluster are not part of this version"));
+    }
     let filters = filters(flags);
     let mut ask = Ask::get("/volumes");
     if !filters.is_empty() {
