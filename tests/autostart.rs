@@ -36,7 +36,10 @@ fn clients_at_once_start_one_engine() {
     need_root!();
     let clients = "for i in 1 2 3 4; do ($D ps -q; echo code=$?) & p=\"$p $!\"; done; wait $p";
     let said = machine(&format!("{clients}{ENGINES}"));
-    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "code=0\ncode=0\ncode=0\ncode=0\nengines=1\n", ""));
+    assert_eq!(
+        (said.code, said.out.as_str(), said.err.as_str()),
+        (0, "code=0\ncode=0\ncode=0\ncode=0\nengines=1\n", "")
+    );
 }
 
 #[test]
