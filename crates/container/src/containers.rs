@@ -13,6 +13,7 @@ use image::Images;
 use layer::Layers;
 use network::Networks;
 use std::collections::{BTreeMap, HashMap};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Child;
@@ -98,6 +99,8 @@ pub(crate) struct Shared {
     pub closing: std::sync::atomic::AtomicBool,
     /// What had to be put aside when it was opened.
     pub reports: Vec<String>,
+    /// While it is open, moves between cgroups are quick on kernels before 6.18 (`docs/adr/002`).
+    pub _moves: Option<OwnedFd>,
 }
 
 /// Who there is.

@@ -39,6 +39,7 @@ impl Containers {
         make(&paths.root, 0o711)?;
         make(&paths.run, 0o700)?;
         let mut shared = Shared {
+            _moves: favor_moves(),
             paths,
             rooms,
             options,
@@ -70,6 +71,21 @@ impl Containers {
     /// The IDs of all containers: whose writable layers are needed.
     pub fn ids(&self) -> Vec<String> {
         self.shared.table().by_id.keys().cloned().collect()
+    }
+}
+
+/// On a host with cgroup v1, where each start moves a process into its cgroups.
+fn favor_moves() -> Option<OwnedFd> {
+    const CGROUP2_MAGIC: u64 = 0x6367_7270;
+    if rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.f_type as u64 == CGROUP2_MAGIC) {
+        return None;
+    }
+    match sys::cgroup::favor_moves() {
+        Ok(held) => Some(held),
+        Err(error) => {
+            tracing::debug!("moves between cgroups are not favoured: {error}");
+            None
+        }
     }
 }
 

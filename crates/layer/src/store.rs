@@ -111,6 +111,19 @@ pub(crate) struct State {
     pub quarantined: Vec<String>,
 }
 
+/// Locks the store. A former holder's threads may need a moment to end, so this asks for a second.
+fn hold(lock: &OwnedFd) -> rustix::io::Result<()> {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(1);
+    loop {
+        match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if std::time::Instant::now() < deadline => {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 impl Layers {
     /// Opens the store at `root`, making it if it is not there, and cleans up what an earlier process left unfinished.
     /// A damaged record is moved into `quarantine/` with its layer: see [`Layers::quarantined`].
@@ -123,7 +136,7 @@ impl Layers {
         let fd = dir().map_err(|e| error("open", e))?;
         let lock = openat(&fd, "lock", OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
             .map_err(|e| error("lock", e))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| match e {
+        hold(&lock).map_err(|e| match e {
             Errno::WOULDBLOCK => Error::InUse { name: root.display().to_string(), by: "another process".into() },
             e => error("lock", e),
         })?;
