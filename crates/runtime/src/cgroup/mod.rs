@@ -117,13 +117,8 @@ fn components(path: &str) -> Result<Vec<&str>, Failure> {
     Ok(parts)
 }
 
-/// Makes the directories of `parts` below `root`; `prepare` readies each directory for having children.
-fn make(
-    name: &str,
-    root: &OwnedFd,
-    parts: &[&str],
-    prepare: impl Fn(BorrowedFd) -> Result<(), Failure>,
-) -> Result<OwnedFd, Failure> {
+/// Makes the directories of `parts` below `root`.
+fn make(name: &str, root: &OwnedFd, parts: &[&str]) -> Result<OwnedFd, Failure> {
     let fail = |errno| Failure::system("cgroup", &format!("cannot make cgroup /{} in {name}", parts.join("/")), errno);
     let (last, parents) = parts.split_last().ok_or_else(|| fail(Errno::INVAL))?;
     // One call when the parent is there already, as for every container but the first.
@@ -140,7 +135,6 @@ fn make(
             Ok(()) | Err(Errno::EXIST) => at = open_dir(at.as_fd(), part).map_err(fail)?,
             Err(errno) => return Err(fail(errno)),
         }
-        prepare(at.as_fd())?;
     }
     match mkdirat(&at, *last, mode) {
         Ok(()) | Err(Errno::EXIST) => open_dir(at.as_fd(), last).map_err(fail),
@@ -218,16 +212,16 @@ impl Cgroup {
         let parts = components(path)?;
         let tree = match roots()? {
             Tree::V2(root) => {
-                v2::enable(root.as_fd());
-                Tree::V2(make("the cgroup2 tree", &root, &parts, |dir| {
-                    v2::enable(dir);
-                    Ok(())
-                })?)
+                let dir = make("the cgroup2 tree", &root, &parts)?;
+                if !v2::enabled(dir.as_fd()) {
+                    v2::enable(root.as_fd(), &parts);
+                }
+                Tree::V2(dir)
             }
             Tree::V1(roots) => {
                 let mut dirs = Vec::with_capacity(roots.len());
                 for root in roots {
-                    match make(root.name, &root.dir, &parts, |_| Ok(())) {
+                    match make(root.name, &root.dir, &parts) {
                         Ok(dir) => dirs.push(Controller { name: root.name, dir }),
                         Err(failure) => {
                             let _ = Cgroup { path: path.into(), tree: Tree::V1(dirs) }.remove();
@@ -247,7 +241,16 @@ impl Cgroup {
             if let Tree::V1(_) = &cgroup.tree {
                 v1::inherit_cpuset(&parts)?;
             }
-            cgroup.limit(resources)?;
+            cgroup.limit(resources).or_else(|failure| match &cgroup.tree {
+                // Below a parent of somebody else's, which has some of the controllers.
+                Tree::V2(_) if failure.errno == Errno::NOENT.raw_os_error() => {
+                    if let Ok(Tree::V2(root)) = roots() {
+                        v2::enable(root.as_fd(), &parts);
+                    }
+                    cgroup.limit(resources)
+                }
+                _ => Err(failure),
+            })?;
             cgroup.allow_devices(&resources.devices)
         };
         set_up().inspect_err(|_| {

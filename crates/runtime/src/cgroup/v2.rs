@@ -1,15 +1,30 @@
 //! Limits as cgroup v2 takes them (Documentation/admin-guide/cgroup-v2.rst).
 
-use super::{set, write};
+use super::{open_dir, set, write};
 use crate::Failure;
 use oci::runtime::{BlockIo, Cpu, Memory, Resources};
-use std::os::fd::BorrowedFd;
+use rustix::fs::{Access, AtFlags};
+use std::os::fd::{AsFd, BorrowedFd};
 
-/// Lets the children of a cgroup have controllers; those that this host lacks are found out when a limit needs one.
-pub(super) fn enable(dir: BorrowedFd) {
-    // One write each: a single unknown name would refuse the whole line.
-    for controller in ["cpuset", "cpu", "io", "memory", "pids", "hugetlb", "rdma"] {
-        let _ = write(dir, "cgroup.subtree_control", format!("+{controller}").as_bytes());
+/// The controllers that a container's cgroup shall have; those that this host lacks are found out when a limit needs one.
+const CONTROLLERS: [&str; 7] = ["cpuset", "cpu", "io", "memory", "hugetlb", "rdma", "pids"];
+
+/// Whether a cgroup has got its controllers, which the first container on a host must still do. Another process may be in
+/// the midst of it: so it is the file of the last one that says, and [`enable`] may always be done again.
+pub(super) fn enabled(dir: BorrowedFd) -> bool {
+    rustix::fs::accessat(dir, "pids.max", Access::EXISTS, AtFlags::empty()).is_ok()
+}
+
+/// Hands the controllers down from `root` to the last of `parts`, as far as that goes.
+pub(super) fn enable(root: BorrowedFd, parts: &[&str]) {
+    let mut at = rustix::io::fcntl_dupfd_cloexec(root, 0);
+    for part in parts {
+        let Ok(dir) = at else { return };
+        // One write each: a single unknown name would refuse the whole line.
+        for controller in CONTROLLERS {
+            let _ = write(dir.as_fd(), "cgroup.subtree_control", format!("+{controller}").as_bytes());
+        }
+        at = open_dir(dir.as_fd(), part);
     }
 }
 
