@@ -24,8 +24,11 @@ fn main() {
     });
     let built = if given.iter().any(Option::is_none) { Some(build(&crates, &out)) } else { None };
     for (name, ready) in ["dhow-init", "hello"].into_iter().zip(given) {
+        // What is built here is newer than this script's start: cargo would take it for changed and build all again.
+        if let Some(program) = &ready {
+            println!("cargo::rerun-if-changed={}", program.display());
+        }
         let program = ready.unwrap_or_else(|| built.as_ref().expect("built above").join(name));
-        println!("cargo::rerun-if-changed={}", program.display());
         let copy = out.join(name);
         // Unchanged bytes keep their time stamp, so that this program is linked again only when it must.
         let fresh = fs::read(&program).unwrap_or_else(|e| panic!("reading {}: {e}", program.display()));
@@ -44,6 +47,17 @@ fn fixed() {
         println!("cargo::rustc-link-arg-bins=-no-pie");
         println!("cargo::rustc-link-arg-bins=-static");
     }
+}
+
+/// The variable and the name of a GNU cross linker, where the target is another machine and none is configured.
+fn cross_linker(target: &str) -> Option<(String, String)> {
+    let cross = env::var("HOST").is_ok_and(|host| host != target);
+    if !cross || !target.ends_with("-linux-gnu") || env::var_os("RUSTC_LINKER").is_some() {
+        return None;
+    }
+    let name = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
+    let arch = target.split('-').next()?;
+    Some((name, format!("{arch}-linux-gnu-gcc")))
 }
 
 /// Returns the directory with the two programs.
@@ -69,6 +83,9 @@ fn build(crates: &Path, out: &Path) -> PathBuf {
     // What the outer cargo, or clippy, set for this package.
     for name in ["CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_BUILD_RUSTFLAGS", "RUSTC_WORKSPACE_WRAPPER"] {
         cargo.env_remove(name);
+    }
+    if let Some((name, linker)) = cross_linker(&target) {
+        cargo.env(name, linker);
     }
     let status = cargo.status().unwrap_or_else(|e| panic!("running cargo: {e}"));
     assert!(
