@@ -3,8 +3,10 @@
 //! A Go slice or map is either nil (`null`) or there (`[]`, `{}`), and Docker's output shows which. [`List`] and [`Map`]
 //! remember it; both deref to the collection, nil being empty.
 
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 /// Reads `null` as the default.
@@ -27,13 +29,61 @@ pub(crate) fn one_or_many<'de, D: Deserializer<'de>>(d: D) -> Result<List<String
     })
 }
 
+/// Reads an object as a struct. serde alone would also take a list, for the fields in their order, which Go refuses.
+pub(crate) struct Object<D>(pub D);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Object<D> {
+    type Error = D::Error;
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_any(OnlyFields(visitor))
+    }
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.0.deserialize_struct(name, fields, OnlyFields(visitor))
+    }
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+/// A visitor that is given an object or nothing.
+struct OnlyFields<V>(V);
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for OnlyFields<V> {
+    type Value = V::Value;
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.0.expecting(f)
+    }
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
+        self.0.visit_map(map)
+    }
+}
+
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
 /// `{}`: the values of Go's `map[string]struct{}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Empty {}
+
+impl Serialize for Empty {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, s)
+    }
+}
+
+impl<'de> Deserialize<'de> for Empty {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Self::deserialize(Object(d))
+    }
+}
 
 /// A Go slice: nil, which prints as `null`, or a list. Reads like a `Vec`; the default is nil.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -228,19 +278,31 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Map<V> {
     }
 }
 
-/// Declares API objects: every field public, PascalCase on the wire, absent or `null` reading as the default.
-/// `#[omitempty]` before a field leaves it out when it is Go's zero value.
+/// Declares API objects: every field public, PascalCase on the wire, absent or `null` reading as the default, and nothing
+/// but an object taken for one.
 macro_rules! objects {
     ($( $(#[$meta:meta])* struct $name:ident { $( $(#[$fmeta:meta])* $field:ident : $ty:ty ),* $(,)? } )*) => { $(
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
-        #[serde(rename_all = "PascalCase", default)]
+        #[serde(rename_all = "PascalCase", default, remote = "Self")]
         #[allow(missing_docs)]
         pub struct $name { $(
             $(#[$fmeta])*
             #[serde(deserialize_with = "crate::go::null_is_default")]
             pub $field: $ty,
         )* }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                Self::serialize(self, s)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                Self::deserialize(crate::go::Object(d))
+            }
+        }
     )* };
 }
 pub(crate) use objects;
@@ -248,6 +310,33 @@ pub(crate) use objects;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_is_no_object() {
+        use crate::container::CreateContainer;
+        let read = |json: &str| serde_json::from_str::<CreateContainer>(json).map_err(|e| e.to_string());
+        for (json, what) in [
+            (r#"[]"#, "CreateContainer"),
+            (r#"{"HostConfig":[]}"#, "HostConfig"),
+            (r#"{"NetworkingConfig":[]}"#, "NetworkingConfig"),
+            (r#"{"NetworkingConfig":{"EndpointsConfig":{"n":[]}}}"#, "EndpointSettings"),
+            (r#"{"NetworkingConfig":{"EndpointsConfig":{"n":{"IPAMConfig":[]}}}}"#, "EndpointIpam"),
+            (r#"{"Healthcheck":[]}"#, "HealthConfig"),
+            (r#"{"ExposedPorts":{"80/tcp":[]}}"#, "Empty"),
+            (r#"{"HostConfig":{"LogConfig":[]}}"#, "LogConfig"),
+            (r#"{"HostConfig":{"RestartPolicy":["always"]}}"#, "RestartPolicy"),
+            (r#"{"HostConfig":{"Mounts":[[]]}}"#, "Mount"),
+            (r#"{"HostConfig":{"Mounts":[{"TmpfsOptions":[]}]}}"#, "TmpfsOptions"),
+            (r#"{"HostConfig":{"Devices":[["/dev/null"]]}}"#, "DeviceMapping"),
+            (r#"{"HostConfig":{"Ulimits":[["nofile",1,2]]}}"#, "Ulimit"),
+            (r#"{"HostConfig":{"BlkioWeightDevice":[[]]}}"#, "WeightDevice"),
+            (r#"{"HostConfig":{"PortBindings":{"80/tcp":[["","1"]]}}}"#, "PortBinding"),
+        ] {
+            let error = read(json).unwrap_err();
+            assert!(error.starts_with(&format!("invalid type: sequence, expected struct {what}")), "{json}: {error}");
+        }
+        assert!(read(r#"{"HostConfig":{"Mounts":[{}]},"NetworkingConfig":null}"#).is_ok());
+    }
 
     #[test]
     fn nil_and_empty_survive() {

@@ -5,7 +5,7 @@ use api::units;
 use std::ffi::OsString;
 
 /// A flag of a command.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Flag {
     /// Without dashes.
     pub name: &'static str,

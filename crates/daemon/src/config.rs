@@ -174,7 +174,10 @@ pub fn load(args: &[String]) -> Result<Command, String> {
     for (key, values) in &from_file {
         let entry = OPTIONS.iter().find(|e| e.key == Some(key)).ok_or_else(|| format!("unknown key {key}"))?;
         let file = config.file.clone();
-        let wrong = |e| format!("unable to configure the Docker daemon with file {}: {key}: {e}", file.display());
+        let wrong = |e: String| {
+            let name = if e.starts_with(key.as_str()) { String::new() } else { format!("{key}: ") };
+            format!("unable to configure the Docker daemon with file {}: {name}{e}", file.display())
+        };
         for value in values {
             apply(entry, &mut config, value).map_err(wrong)?;
         }
@@ -191,9 +194,12 @@ pub fn load(args: &[String]) -> Result<Command, String> {
 }
 
 fn apply(entry: &table::Entry, config: &mut Config, value: &str) -> Result<(), String> {
-    if entry.takes == Takes::Bool && flags::boolean(value).is_none() {
-        return Err(format!("strconv.ParseBool: parsing {value:?}: invalid syntax"));
-    }
+    let value = match (entry.takes, flags::boolean(value)) {
+        (Takes::Value, _) => value,
+        (Takes::Bool, Some(true)) => "true",
+        (Takes::Bool, Some(false)) => "false",
+        (Takes::Bool, None) => return Err(format!("strconv.ParseBool: parsing {value:?}: invalid syntax")),
+    };
     match entry.effect {
         Effect::Set(set) => set(config, value),
         Effect::Only(accepted, _) if accepted.contains(&value) => Ok(()),
@@ -356,6 +362,26 @@ mod tests {
                 "{}",
                 &["--tls"],
                 "invalid argument \"true\" for \"--tls\" flag: tls is not implemented in this version of dhow",
+            ),
+            (
+                "{}",
+                &["--userland-proxy"],
+                "invalid argument \"true\" for \"--userland-proxy\" flag: userland-proxy cannot be turned on, as the kernel alone forwards published ports and dhow has no proxy: leave it out or set it to false",
+            ),
+            (
+                r#"{"userland-proxy": true}"#,
+                &[],
+                "unable to configure the Docker daemon with file FILE: userland-proxy cannot be turned on, as the kernel alone forwards published ports and dhow has no proxy: leave it out or set it to false",
+            ),
+            (
+                r#"{"ip6tables": true}"#,
+                &[],
+                "unable to configure the Docker daemon with file FILE: ip6tables would filter nothing, as IPv6 networking is not implemented in this version of dhow: leave it out or set it to false",
+            ),
+            (
+                "{}",
+                &["--raw-logs=0"],
+                "invalid argument \"0\" for \"--raw-logs\" flag: raw-logs cannot be turned off, as the log never has colours: leave it out or set it to true",
             ),
             (
                 "{}",

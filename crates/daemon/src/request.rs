@@ -162,17 +162,42 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(Error::invalid("invalid JSON: got EOF while reading request body"));
     }
-    // A list would be taken for an object's fields in their order.
+    // A list would be taken for an object's fields in their order. Objects within objects see to it themselves.
     if bytes.trim_ascii_start().starts_with(b"[") {
-        return Err(Error::invalid("invalid JSON: json: cannot unmarshal array into Go value"));
+        let name = std::any::type_name::<T>();
+        let name = name.rsplit("::").next().unwrap_or(name);
+        return Err(Error::invalid(format!("invalid JSON: json: cannot unmarshal array into Go value of type {name}")));
     }
     serde_json::from_slice(bytes).map_err(|e| {
-        if e.to_string().starts_with("trailing characters") {
-            Error::invalid("unexpected content after JSON")
-        } else {
-            Error::invalid(format!("invalid JSON: {e}"))
+        let text = e.to_string();
+        if text.starts_with("trailing characters") {
+            return Error::invalid("unexpected content after JSON");
         }
+        Error::invalid(format!("invalid JSON: {}", go_words(&text).unwrap_or(text)))
     })
+}
+
+/// A value of the wrong type as Go's `encoding/json` tells of it.
+fn go_words(text: &str) -> Option<String> {
+    let (found, wanted) = text.strip_prefix("invalid type: ")?.rsplit_once(", expected ")?;
+    let wanted = wanted.split(" at line ").next()?;
+    let found = match found.split([' ', '`']).next()? {
+        "sequence" => "array",
+        "map" => "object",
+        "string" => "string",
+        "boolean" => "bool",
+        "integer" | "floating" => "number",
+        _ => return None,
+    };
+    let wanted = match wanted {
+        "a string" => "string",
+        "a boolean" => "bool",
+        "a sequence" => "[]interface {}",
+        "a map" => "map[string]interface {}",
+        "i64" => "int64",
+        other => other.strip_prefix("struct ").unwrap_or(other),
+    };
+    Some(format!("json: cannot unmarshal {found} into Go value of type {wanted}"))
 }
 
 #[cfg(test)]
@@ -215,7 +240,22 @@ mod tests {
         assert!(read(r#"{"Detach":true,"Tty":null}"#).unwrap().detach);
         assert_eq!(read(" ").unwrap_err(), "invalid JSON: got EOF while reading request body");
         assert_eq!(read("{} {}").unwrap_err(), "unexpected content after JSON");
-        assert!(read(r#"{"Detach":"x"}"#).unwrap_err().starts_with("invalid JSON: invalid type: string"));
+        assert_eq!(read("[]").unwrap_err(), "invalid JSON: json: cannot unmarshal array into Go value of type StartExec");
+        let wrong = |json: &str| parse::<api::container::CreateContainer>(json.as_bytes()).unwrap_err().message;
+        for (json, found, wanted) in [
+            (r#"{"NetworkingConfig":[]}"#, "array", "NetworkingConfig"),
+            (r#"{"HostConfig":[]}"#, "array", "HostConfig"),
+            (r#"{"HostConfig":"a, expected b"}"#, "string", "HostConfig"),
+            (r#"{"Image":5}"#, "number", "string"),
+            (r#"{"Image":{}}"#, "object", "string"),
+            (r#"{"Tty":1.5}"#, "number", "bool"),
+            (r#"{"Env":true}"#, "bool", "[]interface {}"),
+            (r#"{"Labels":[]}"#, "array", "map[string]interface {}"),
+            (r#"{"HostConfig":{"Memory":"1"}}"#, "string", "int64"),
+        ] {
+            let want = format!("invalid JSON: json: cannot unmarshal {found} into Go value of type {wanted}");
+            assert_eq!(wrong(json), want, "{json}");
+        }
     }
 
     proptest::proptest! {
