@@ -72,6 +72,8 @@ pub struct Parsed {
     pub help: bool,
     /// `-h` was, which Docker no longer wants.
     pub short_help: bool,
+    /// Flags that Docker no longer wants, and what stands in their place.
+    pub deprecated: Vec<(&'static str, &'static str)>,
 }
 
 impl Parsed {
@@ -226,6 +228,9 @@ fn set(parsed: &mut Parsed, flag: &'static Flag, value: String) -> Result<()> {
         Failure::new(format!("invalid argument {} for {} flag: {why}", quote(&value), quote(&name)))
     })?;
     let name = SYNONYMS.iter().find(|(from, _)| *from == flag.name).map_or(flag.name, |(_, to)| to);
+    if flag.name == "time" {
+        parsed.deprecated.push((flag.name, name));
+    }
     parsed.values.push((name, value));
     Ok(())
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! format/tabwriter.rs   columns        format/time.rs   moments
-//! format/ports.rs       PORTS of ps    format/typed.rs  JSON of inspect as Go's structs
+//! format/ports.rs       PORTS of ps    format/typed.rs  answers as Go's structs, which
+//!                                                        format/go_types.txt lists
 //! ```
 
 pub mod ports;

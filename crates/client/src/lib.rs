@@ -127,7 +127,11 @@ fn completion(program: &str, words: &[&str]) -> Result<()> {
 fn no_command(program: &str, words: &[&str]) -> Result<()> {
     if let Some(text) = help::noun(program, words[0]) {
         return match words.get(1) {
-            None | Some(&("--help" | "-h")) => output::print(&text),
+            None => {
+                output::complain(text.trim_end_matches('\n'));
+                Ok(())
+            }
+            Some(&("--help" | "-h")) => output::print(&text),
             Some(flag) if flag.starts_with('-') => Err(Failure::new(format!(
                 "unknown flag: {flag}\n\nUsage:  {program} {noun} COMMAND\n\nRun '{program} {noun} --help' for more information",
                 noun = words[0]
@@ -159,6 +163,9 @@ fn run(program: &str, globals: &Parsed, command: &'static Command, words: &str, 
             ..failure
         })?,
     };
+    for (old, new) in &parsed.deprecated {
+        output::print(&format!("Flag --{old} has been deprecated, use --{new} instead\n"))?;
+    }
     if parsed.help {
         if parsed.short_help {
             output::complain("Flag shorthand -h has been deprecated, use --help");

@@ -254,6 +254,8 @@ impl Shared {
                 Err(match failure.kind {
                     FailureKind::CommandNotFound => (Error::Invalid(text), 127),
                     FailureKind::NotExecutable | FailureKind::Invalid => (Error::Invalid(text), NOT_EXECUTABLE),
+                    // Docker goes by the words
+                    FailureKind::System if text.contains("no such file or directory") => (Error::System(text), 127),
                     FailureKind::System => (Error::System(text), NOT_EXECUTABLE),
                 })
             }

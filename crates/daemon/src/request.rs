@@ -10,6 +10,9 @@ use serde::de::DeserializeOwned;
 /// The longest JSON body.
 pub const MAX_JSON: u64 = 4 << 20;
 
+/// How long the next piece of one may take.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(if cfg!(test) { 1 } else { 30 });
+
 /// The query, decoded.
 #[derive(Debug, Clone, Default)]
 pub struct Query(Vec<(String, String)>);
@@ -120,7 +123,7 @@ pub fn content_length(headers: &HeaderMap) -> Option<u64> {
 /// The whole body, if it is no longer than [`MAX_JSON`]. A longer one is refused before it is read.
 ///
 /// # Errors
-/// 413; 400 when the client breaks off.
+/// 413; 408 when no more of it comes; 400 when the client breaks off.
 pub async fn bytes<B>(headers: &HeaderMap, body: B) -> Result<Bytes>
 where
     B: Body<Data = Bytes, Error = hyper::Error>,
@@ -129,10 +132,16 @@ where
     if content_length(headers).is_some_and(|n| n > MAX_JSON) {
         return Err(too_long());
     }
-    match Limited::new(body, MAX_JSON as usize).collect().await {
-        Ok(whole) => Ok(whole.to_bytes()),
-        Err(e) if e.is::<LengthLimitError>() => Err(too_long()),
-        Err(e) => Err(Error::invalid(format!("reading the request body: {e}"))),
+    let mut body = std::pin::pin!(Limited::new(body, MAX_JSON as usize));
+    let mut whole = bytes::BytesMut::new();
+    loop {
+        match tokio::time::timeout(PATIENCE, body.frame()).await {
+            Ok(Some(Ok(frame))) => whole.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+            Ok(Some(Err(e))) if e.is::<LengthLimitError>() => return Err(too_long()),
+            Ok(Some(Err(e))) => return Err(Error::invalid(format!("reading the request body: {e}"))),
+            Ok(None) => return Ok(whole.freeze()),
+            Err(_) => return Err(Error::new(StatusCode::REQUEST_TIMEOUT, "the rest of the request body did not come")),
+        }
     }
 }
 
@@ -240,7 +249,10 @@ mod tests {
         assert!(read(r#"{"Detach":true,"Tty":null}"#).unwrap().detach);
         assert_eq!(read(" ").unwrap_err(), "invalid JSON: got EOF while reading request body");
         assert_eq!(read("{} {}").unwrap_err(), "unexpected content after JSON");
-        assert_eq!(read("[]").unwrap_err(), "invalid JSON: json: cannot unmarshal array into Go value of type StartExec");
+        assert_eq!(
+            read("[]").unwrap_err(),
+            "invalid JSON: json: cannot unmarshal array into Go value of type StartExec"
+        );
         let wrong = |json: &str| parse::<api::container::CreateContainer>(json.as_bytes()).unwrap_err().message;
         for (json, found, wanted) in [
             (r#"{"NetworkingConfig":[]}"#, "array", "NetworkingConfig"),

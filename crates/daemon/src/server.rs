@@ -9,20 +9,76 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::{Notify, Semaphore};
 
 /// Connections at once; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 2048;
+/// Connections at once of one user that is not root: nobody can take them all.
+const MAX_OF_A_USER: usize = 512;
 /// Request line and headers together.
 const MAX_HEADERS: usize = 64 << 10;
 /// From the first byte of a request to the end of its headers.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
+
+/// What a user gets who has too many connections.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{\"message\":\"this user has too many connections\"}\r\n";
+
+/// How many connections each user has.
+struct Users {
+    most: usize,
+    counts: Arc<Mutex<HashMap<u32, usize>>>,
+}
+
+/// One connection of a user; dropping it gives the place back.
+struct Place {
+    uid: u32,
+    counts: Arc<Mutex<HashMap<u32, usize>>>,
+}
+
+impl Users {
+    fn new(most: usize) -> Users {
+        Users { most, counts: Arc::default() }
+    }
+
+    /// A place for one more connection; root always has one.
+    fn enter(&self, uid: u32) -> Option<Place> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(uid).or_default();
+        if uid != 0 && *count >= self.most {
+            return None;
+        }
+        *count += 1;
+        Some(Place { uid, counts: self.counts.clone() })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.uid) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.uid);
+            }
+        }
+    }
+}
+
+/// Refuses what a browser sends on behalf of some page: whoever forwards the socket to a port has not meant that.
+fn not_a_browser(headers: &http::HeaderMap) -> crate::error::Result<()> {
+    let site = headers.get("sec-fetch-site").is_some_and(|site| site != "none" && site != "same-origin");
+    match site || headers.contains_key(http::header::ORIGIN) {
+        true => Err(Error::new(http::StatusCode::FORBIDDEN, "requests of web pages are refused")),
+        false => Ok(()),
+    }
+}
 
 /// One request, past the fence.
 pub struct Call {
@@ -40,6 +96,7 @@ pub struct Call {
 pub struct Server<F> {
     answer: F,
     connections: Arc<Semaphore>,
+    users: Users,
     working: AtomicUsize,
     served: AtomicUsize,
     next: Notify,
@@ -55,6 +112,7 @@ where
         Arc::new(Server {
             answer,
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            users: Users::new(MAX_OF_A_USER),
             working: AtomicUsize::new(0),
             served: AtomicUsize::new(0),
             next: Notify::new(),
@@ -89,10 +147,17 @@ where
                     continue;
                 }
             };
+            let uid = stream.peer_cred().map_or(u32::MAX, |peer| peer.uid());
+            let Some(place) = self.users.enter(uid) else {
+                tracing::warn!("user {uid} has {MAX_OF_A_USER} connections: one more is refused");
+                // nobody waits for a client that does not read
+                let _ = stream.try_write(FULL);
+                continue;
+            };
             let server = self.clone();
             tokio::spawn(async move {
                 server.connection(stream).await;
-                drop(permit);
+                drop((permit, place));
             });
         }
     }
@@ -150,6 +215,7 @@ where
             let status = http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             return Err(Error::new(status, "request header fields too large"));
         }
+        not_a_browser(request.headers())?;
         let path = decode(request.uri().path(), false);
         let (version, rest) = router::version(&path)?;
         let route = router::route(request.method(), rest)?;
@@ -202,6 +268,17 @@ mod tests {
             let mut text = Vec::new();
             let deadline = Duration::from_secs(20);
             let _ = tokio::time::timeout(deadline, stream.read_to_end(&mut text)).await.expect("an answer");
+            String::from_utf8(text).unwrap()
+        }
+    }
+
+    impl Running {
+        /// Sends all, goes on listening, and reads all that comes until the server closes.
+        async fn raw_kept(&self, request: &[u8]) -> String {
+            let mut stream = UnixStream::connect(&self.path).await.unwrap();
+            stream.write_all(request).await.unwrap();
+            let mut text = Vec::new();
+            let _ = stream.read_to_end(&mut text).await;
             String::from_utf8(text).unwrap()
         }
     }
@@ -277,6 +354,46 @@ mod tests {
         let answer = server.raw(&post(&headers, "")).await;
         assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
         assert!(server.raw(&get("/version")).await.starts_with("HTTP/1.1 200"));
+    }
+
+    #[test]
+    fn a_user_has_only_so_many_connections() {
+        let users = Users::new(2);
+        let (first, _second) = (users.enter(7), users.enter(7));
+        assert!(first.is_some() && users.enter(7).is_none() && users.enter(8).is_some());
+        drop(first);
+        assert!(users.enter(7).is_some());
+        let root: Vec<_> = (0..5).map(|_| users.enter(0)).collect();
+        assert!(root.iter().all(Option::is_some));
+        drop(root);
+        assert_eq!(users.counts.lock().unwrap().get(&0), None);
+        let body = FULL.split(|b| *b == b'{').next_back().unwrap();
+        assert_eq!(body.len() + 1, 50);
+    }
+
+    #[tokio::test]
+    async fn web_pages_are_refused() {
+        let server = Running::start("origin");
+        for header in ["Origin: http://evil.test", "Origin: null", "Sec-Fetch-Site: cross-site"] {
+            let request = format!("GET /version HTTP/1.1\r\nHost: d\r\nConnection: close\r\n{header}\r\n\r\n");
+            let answer = server.raw(request.as_bytes()).await;
+            assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+            assert_eq!(body(&answer), "{\"message\":\"requests of web pages are refused\"}\n");
+        }
+        let request = b"GET /version HTTP/1.1\r\nHost: evil.test\r\nConnection: close\r\nSec-Fetch-Site: none\r\n\r\n";
+        assert!(server.raw(request).await.starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test]
+    async fn who_sends_nothing_more_is_shown_out() {
+        let server = Running::start("slow");
+        let post = "POST /containers/create HTTP/1.1\r\nHost: d\r\nConnection: close\r\n";
+        // headers that never end, a body that never comes
+        let answer = server.raw_kept(post.as_bytes()).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+        let body_missing = format!("{post}Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{{");
+        let answer = server.raw_kept(body_missing.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     }
 
     #[tokio::test]

@@ -104,7 +104,7 @@ impl<'a> Run<'a> {
         let mark = self.variables.len();
         // the variables of a range are set for each element, not to the whole
         let value = self.pipe_value(dot, &branch.pipe)?;
-        let items: Vec<(Value, Value)> = match &value {
+        let items: Vec<(Value, Value)> = match value.pointed() {
             Value::List(items) => items.iter().enumerate().map(|(i, v)| (Value::Int(i as i64), v.clone())).collect(),
             Value::Map(map) if !map.is_struct() => {
                 let mut sorted: Vec<&(String, Value)> = map.entries.iter().collect();
@@ -328,7 +328,7 @@ impl<'a> Run<'a> {
         let mut interface = false;
         for (i, name) in names.iter().enumerate() {
             let found = self.field(&value, node, name, interface)?;
-            interface = matches!(&value, Value::Map(m) if m.shape == Shape::Any);
+            interface = matches!(value.pointed(), Value::Map(m) if m.shape == Shape::Any);
             let is_last = i + 1 == names.len();
             value = match found {
                 Value::Func(f) => {
@@ -355,10 +355,11 @@ impl<'a> Run<'a> {
     }
 
     fn field(&self, value: &Value, node: &Operand, name: &str, interface: bool) -> Result<Value, Error> {
-        match value {
+        match value.pointed() {
             Value::Map(map) => match (map.get(name), &map.shape) {
                 (Some(found), _) => Ok(found.clone()),
-                (None, Shape::Struct(kind) | Shape::Row(kind)) => {
+                (None, Shape::Struct(_) | Shape::Row(_)) => {
+                    let kind = value.type_name();
                     Err(self.error(node.pos, node, format!("can't evaluate field {name} in type {kind}")))
                 }
                 (None, _) if self.template.missing_key_is_error => {

@@ -6,7 +6,23 @@ use crate::value::Value;
 pub fn display(value: &Value) -> String {
     match value {
         Value::Nil => "<no value>".into(),
-        other => default(other, Mode::Plain),
+        other => default(other.pointed(), Mode::Plain),
+    }
+}
+
+/// The address in a pointer: nothing that anybody can rely on, but in the form that Go has it.
+fn address(to: &std::rc::Rc<Value>) -> String {
+    format!("0xc{:09x}", std::rc::Rc::as_ptr(to) as usize & 0xf_ffff_ffff)
+}
+
+/// `&{…}` of what a pointer at the outside points to; inside of others it is an address.
+fn outer(value: &Value, mode: Mode) -> String {
+    match value {
+        Value::Pointer(to) if matches!(**to, Value::Map(_) | Value::List(_)) => {
+            let text = default(to, mode);
+            if to.as_map().is_some_and(|m| m.text.is_some() && mode != Mode::Go) { text } else { format!("&{text}") }
+        }
+        other => default(other, mode),
     }
 }
 
@@ -28,6 +44,12 @@ fn default(value: &Value, mode: Mode) -> String {
         Value::NilList => "[]".into(),
         Value::NilMap if mode == Mode::Go => "map[string]string(nil)".into(),
         Value::NilMap => "map[]".into(),
+        // what prints itself does so behind a pointer, too
+        Value::Pointer(to) if mode != Mode::Go && to.as_map().is_some_and(|m| m.text.is_some()) => default(to, mode),
+        Value::Pointer(to) if mode == Mode::Go => format!("({})({})", value.type_name(), address(to)),
+        Value::Pointer(to) => address(to),
+        Value::Scalar(scalar) if mode == Mode::Go && scalar.kind == crate::value::NUMBER => quote(&scalar.text, false),
+        Value::Scalar(scalar) => scalar.text.clone(),
         Value::Bool(b) => b.to_string(),
         Value::Int(i) => i.to_string(),
         Value::Float(f) => format_float(*f, 'g', None),
@@ -36,6 +58,7 @@ fn default(value: &Value, mode: Mode) -> String {
         Value::List(items) if mode == Mode::Go => format!("{}{{{}}}", value.type_name(), join(items)),
         Value::List(items) => format!("[{}]", join(items)),
         Value::Func(_) => "0x0".into(),
+        Value::Map(map) if map.text.is_some() && mode != Mode::Go => map.text.as_deref().unwrap_or_default().into(),
         Value::Map(map) => {
             let fields = map.entries.iter().filter(|(_, v)| !matches!(v, Value::Func(_)));
             let is_struct = map.is_struct();
@@ -59,18 +82,21 @@ fn default(value: &Value, mode: Mode) -> String {
 pub fn sprint(args: &[Value]) -> String {
     let mut out = String::new();
     for (i, arg) in args.iter().enumerate() {
-        let is_text = |v: &Value| matches!(v, Value::Str(_));
+        let is_text = |v: &Value| match v {
+            Value::Scalar(s) => s.kind == crate::value::NUMBER,
+            other => matches!(other, Value::Str(_)),
+        };
         if i > 0 && !is_text(arg) && !is_text(&args[i - 1]) {
             out.push(' ');
         }
-        out.push_str(&default(arg, Mode::Plain));
+        out.push_str(&outer(arg, Mode::Plain));
     }
     out
 }
 
 /// `fmt.Sprintln`.
 pub fn sprintln(args: &[Value]) -> String {
-    let mut out = args.iter().map(|v| default(v, Mode::Plain)).collect::<Vec<_>>().join(" ");
+    let mut out = args.iter().map(|v| outer(v, Mode::Plain)).collect::<Vec<_>>().join(" ");
     out.push('\n');
     out
 }
@@ -276,9 +302,9 @@ fn size(
 fn one(arg: &Value, verb: char, flags: &Flags) -> String {
     match verb {
         'T' => return pad(arg.type_name(), flags),
-        'v' if flags.sharp => return pad(default(arg, Mode::Go), flags),
-        'v' if flags.plus && matches!(arg, Value::Map(_) | Value::List(_)) => {
-            return pad(default(arg, Mode::Names), flags);
+        'v' if flags.sharp => return pad(outer(arg, Mode::Go), flags),
+        'v' if flags.plus && matches!(arg.pointed(), Value::Map(_) | Value::List(_)) => {
+            return pad(outer(arg, Mode::Names), flags);
         }
         _ => {}
     }
@@ -289,6 +315,13 @@ fn one(arg: &Value, verb: char, flags: &Flags) -> String {
         Value::Int(i) => integer(*i, verb, flags),
         Value::Float(f) => float(*f, verb, flags),
         Value::Str(s) => text(s, verb, flags),
+        Value::Scalar(s) => text(&s.text, verb, flags),
+        Value::Pointer(_) if verb == 'v' => Some(pad(outer(arg, Mode::Plain), flags)),
+        Value::Pointer(to) if matches!(**to, Value::Map(_) | Value::List(_)) => {
+            let text = one(to, verb, flags);
+            return if to.is_printed() { text } else { format!("&{text}") };
+        }
+        Value::Map(map) if map.text.is_some() => map.text.as_deref().and_then(|t| text(t, verb, flags)),
         Value::List(items) => {
             let items: Vec<String> = items.iter().map(|v| one(v, verb, flags)).collect();
             return format!("[{}]", items.join(" "));

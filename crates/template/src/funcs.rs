@@ -3,7 +3,7 @@
 use crate::Value;
 use crate::fmt;
 use crate::json::to_json;
-use crate::value::Shape;
+use crate::value::{NUMBER, Shape};
 
 /// Which meanings Docker's own functions have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +92,13 @@ pub fn call(name: &str, args: &[Value], functions: Functions) -> Result<Value, F
         }
         "index" => {
             count(1, usize::MAX)?;
-            Ok(args[1..].iter().try_fold(args[0].clone(), |item, index| element(&item, index))?)
+            let mut item = args[0].clone();
+            for (at, index) in args[1..].iter().enumerate() {
+                // what an earlier index did not find is nil of some type
+                item = if at > 0 && matches!(item, Value::Nil) { Value::NilPointer } else { item };
+                item = element(&item, index)?;
+            }
+            Ok(item)
         }
         "slice" => {
             count(1, usize::MAX)?;
@@ -100,12 +106,14 @@ pub fn call(name: &str, args: &[Value], functions: Functions) -> Result<Value, F
         }
         "len" => {
             count(1, 1)?;
-            match &args[0] {
+            match args[0].pointed() {
+                Value::Scalar(s) if s.kind == NUMBER => Ok(Value::Int(s.text.len() as i64)),
                 Value::Str(s) => Ok(Value::Int(s.len() as i64)),
                 Value::List(l) => Ok(Value::Int(l.len() as i64)),
                 Value::Map(m) if !m.is_struct() => Ok(Value::Int(m.entries.len() as i64)),
                 Value::NilList | Value::NilMap => Ok(Value::Int(0)),
                 Value::Nil => Err("reflect: call of reflect.Value.Type on zero Value".into()),
+                Value::NilPointer => Err("len of nil pointer".into()),
                 other => Err(format!("len of type {}", other.type_name()).into()),
             }
         }
@@ -229,8 +237,17 @@ fn title(text: &str) -> String {
     out
 }
 
+/// A `json.Number` is compared as the string that it is.
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Scalar(s) if s.kind == NUMBER => Value::str(s.text.as_str()),
+        other => other.clone(),
+    }
+}
+
 fn equal(a: &Value, b: &Value) -> Result<bool, String> {
     use Value::*;
+    let (a, b) = (&plain(a), &plain(b));
     match (a, b) {
         (List(_) | NilList, Nil) | (Nil, List(_)) => Ok(false),
         (Map(m), Nil) | (Nil, Map(m)) if !m.is_struct() => Ok(false),
@@ -256,6 +273,7 @@ fn incompatible(a: &Value, b: &Value) -> String {
 }
 
 fn compare(a: &Value, b: &Value) -> Result<std::cmp::Ordering, String> {
+    let (a, b) = (&plain(a), &plain(b));
     match (a, b) {
         (Value::Int(a), Value::Int(b)) => Ok(a.cmp(b)),
         (Value::Str(a), Value::Str(b)) => Ok(a.cmp(b)),
@@ -281,6 +299,7 @@ fn element(item: &Value, index: &Value) -> Result<Value, String> {
         Value::List(items) => Ok(items[position(items.len())?].clone()),
         Value::NilList => position(0).map(|_| Value::Nil),
         Value::Str(s) => Ok(Value::Int(i64::from(s.as_bytes()[position(s.len())?]))),
+        Value::Scalar(s) if s.kind == NUMBER => element(&Value::str(s.text.as_str()), index),
         Value::Map(map) if !map.is_struct() => match index {
             Value::Str(key) => Ok(map.get(key).cloned().unwrap_or_else(|| match map.shape {
                 Shape::Strings => Value::str(""),
@@ -289,7 +308,8 @@ fn element(item: &Value, index: &Value) -> Result<Value, String> {
             Value::Nil => Err("value is nil; should be of type string".into()),
             other => Err(format!("value has type {}; should be string", other.type_name())),
         },
-        Value::NilMap => Ok(Value::Nil),
+        // nil maps are maps of strings, as far as Docker has any
+        Value::NilMap => Ok(Value::str("")),
         Value::Nil => Err("index of untyped nil".into()),
         Value::NilPointer => Err("index of nil pointer".into()),
         other => Err(format!("can't index item of type {}", other.type_name())),

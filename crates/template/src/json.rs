@@ -1,7 +1,7 @@
 //! Values as JSON, the way Go's encoder writes them with HTML escaping off.
 
-use crate::Value;
 use crate::fmt::format_float;
+use crate::value::{Map, Value};
 
 /// Compact JSON. Functions are left out of objects.
 pub fn to_json(value: &Value) -> String {
@@ -13,6 +13,8 @@ pub fn to_json(value: &Value) -> String {
 fn write(out: &mut String, value: &Value) {
     match value {
         Value::Nil | Value::NilPointer | Value::NilList | Value::NilMap | Value::Func(_) => out.push_str("null"),
+        Value::Pointer(to) => write(out, to),
+        Value::Scalar(scalar) => out.push_str(&scalar.json),
         Value::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
         Value::Int(i) => out.push_str(&i.to_string()),
         Value::Float(f) => number(out, *f),
@@ -38,20 +40,40 @@ fn write(out: &mut String, value: &Value) {
         }
         Value::Map(map) => {
             out.push('{');
-            let mut first = true;
-            for (key, item) in &map.entries {
-                if matches!(item, Value::Func(_)) {
-                    continue;
-                }
-                if !std::mem::take(&mut first) {
-                    out.push(',');
-                }
-                string(out, key);
-                out.push(':');
-                write(out, item);
-            }
+            fields(out, map, &mut true);
             out.push('}');
         }
+    }
+}
+
+/// What stands between the braces.
+fn fields(out: &mut String, map: &Map, first: &mut bool) {
+    for (at, (key, item)) in map.entries.iter().enumerate() {
+        let tag = map.tags.get(at);
+        if matches!(item, Value::Func(_)) || tag.is_some_and(|t| &*t.json == "-" || (t.omit_empty && is_empty(item))) {
+            continue;
+        }
+        if tag.is_some_and(|t| t.embedded) {
+            if let Some(inner) = item.pointed().as_map() {
+                fields(out, inner, first);
+            }
+            continue;
+        }
+        if !std::mem::take(first) {
+            out.push(',');
+        }
+        string(out, tag.map_or(key, |t| &t.json));
+        out.push(':');
+        write(out, item);
+    }
+}
+
+/// What `omitempty` leaves out.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Pointer(_) => false,
+        Value::Scalar(scalar) => scalar.json == "0",
+        other => !other.truth(),
     }
 }
 

@@ -29,9 +29,10 @@ mod parse;
 mod tree;
 mod value;
 
+pub use fmt::display;
 pub use funcs::Functions;
 pub use json::{indent, to_json};
-pub use value::{Call, Function, Map, Shape, Value};
+pub use value::{Call, Function, Map, NUMBER, Scalar, Shape, Tag, Value};
 
 use std::collections::HashMap;
 use std::rc::Rc;

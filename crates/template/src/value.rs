@@ -36,17 +36,47 @@ pub struct Map {
     pub shape: Shape,
     /// Keys and values: in order of declaration for structs, sorted for maps.
     pub entries: Vec<(String, Value)>,
-    /// Other names under which a struct's fields are found (Go name, name in `entries`).
-    pub aliases: &'static [(&'static str, &'static str)],
+    /// How the entries of a struct are written in JSON; none: all of them, by their own names.
+    pub tags: Vec<Tag>,
+    /// What it prints as, when its type says so itself.
+    pub text: Option<Rc<str>>,
+}
+
+/// What Go's struct tag says of a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// The name in JSON; `-` is left out.
+    pub json: Rc<str>,
+    /// Left out when it is empty.
+    pub omit_empty: bool,
+    /// An embedded struct: its fields are found, and written, among those of the outer one.
+    pub embedded: bool,
+}
+
+/// A scalar that is written one way and shown another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scalar {
+    /// What a template prints.
+    pub text: String,
+    /// In JSON.
+    pub json: String,
+    /// The Go type.
+    pub kind: &'static str,
 }
 
 impl Map {
     /// The value of a key or field.
     pub fn get(&self, key: &str) -> Option<&Value> {
-        let find = |key: &str| self.entries.iter().find(|(k, _)| k == key).map(|(_, v)| v);
-        find(key).or_else(|| self.aliases.iter().find(|(go, _)| *go == key).and_then(|(_, json)| find(json)))
+        let direct = self.entries.iter().find(|(k, _)| k == key).map(|(_, v)| v);
+        direct.or_else(|| {
+            let embedded = self.entries.iter().zip(&self.tags).filter(|(_, tag)| tag.embedded);
+            embedded.filter_map(|((_, value), _)| value.pointed().as_map()?.get(key)).next()
+        })
     }
 }
+
+/// The Go type of numbers in a document that is no struct: a kind of string.
+pub const NUMBER: &str = "json.Number";
 
 /// A value as Go's templates see it.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +90,10 @@ pub enum Value {
     NilList,
     /// A nil map: prints `map[]`, is `null` in JSON.
     NilMap,
+    /// A pointer to something.
+    Pointer(Rc<Value>),
+    /// A `json.Number`, a time, a duration.
+    Scalar(Rc<Scalar>),
     /// A boolean.
     Bool(bool),
     /// An integer.
@@ -95,28 +129,54 @@ impl Value {
     /// A `map[string]any`; its keys are sorted here.
     pub fn map(mut entries: Vec<(String, Value)>) -> Value {
         entries.sort_by(|a, b| a.0.cmp(&b.0));
-        Value::Map(Rc::new(Map { shape: Shape::Any, entries, aliases: &[] }))
+        Value::Map(Rc::new(Map { shape: Shape::Any, entries, tags: Vec::new(), text: None }))
     }
 
     /// A `map[string]string`; its keys are sorted here.
     pub fn string_map(mut entries: Vec<(String, Value)>) -> Value {
         entries.sort_by(|a, b| a.0.cmp(&b.0));
-        Value::Map(Rc::new(Map { shape: Shape::Strings, entries, aliases: &[] }))
+        Value::Map(Rc::new(Map { shape: Shape::Strings, entries, tags: Vec::new(), text: None }))
     }
 
     /// A struct whose Go type is called `name`.
     pub fn structure(name: &str, entries: Vec<(String, Value)>) -> Value {
-        Value::Map(Rc::new(Map { shape: Shape::Struct(name.into()), entries, aliases: &[] }))
+        Value::Map(Rc::new(Map { shape: Shape::Struct(name.into()), entries, tags: Vec::new(), text: None }))
     }
 
     /// A struct whose Go type has a `MarshalJSON` of its own.
     pub fn row(name: &str, entries: Vec<(String, Value)>) -> Value {
-        Value::Map(Rc::new(Map { shape: Shape::Row(name.into()), entries, aliases: &[] }))
+        Value::Map(Rc::new(Map { shape: Shape::Row(name.into()), entries, tags: Vec::new(), text: None }))
     }
 
     /// A method.
     pub fn func(f: impl Fn(&[Value]) -> Result<Value, String> + 'static) -> Value {
         Value::Func(Function(Rc::new(f)))
+    }
+
+    /// A pointer.
+    pub fn pointer(to: Value) -> Value {
+        Value::Pointer(Rc::new(to))
+    }
+
+    /// What a pointer points to, or the value itself.
+    pub fn pointed(&self) -> &Value {
+        match self {
+            Value::Pointer(to) => to.pointed(),
+            other => other,
+        }
+    }
+
+    /// The object, if it is one.
+    pub fn as_map(&self) -> Option<&Map> {
+        match self {
+            Value::Map(map) => Some(map),
+            _ => None,
+        }
+    }
+
+    /// Whether its type says itself how it prints.
+    pub(crate) fn is_printed(&self) -> bool {
+        self.as_map().is_some_and(|map| map.text.is_some())
     }
 
     /// The string, if it is one.
@@ -137,7 +197,8 @@ impl Value {
             Value::Str(s) => !s.is_empty(),
             Value::List(l) => !l.is_empty(),
             Value::Map(m) => m.is_struct() || !m.entries.is_empty(),
-            Value::Func(_) => true,
+            Value::Scalar(s) => s.kind != NUMBER || !s.text.is_empty(),
+            Value::Pointer(_) | Value::Func(_) => true,
         }
     }
 
@@ -159,6 +220,8 @@ impl Value {
                 Shape::Strings => "map[string]string".into(),
                 Shape::Struct(name) | Shape::Row(name) => name.to_string(),
             },
+            Value::Pointer(to) => format!("*{}", to.type_name()),
+            Value::Scalar(s) => s.kind.into(),
             Value::Func(_) => "func()".into(),
         }
     }
@@ -231,6 +294,6 @@ impl<'de> Visitor<'de> for Document {
                 None => entries.push((key, value)),
             }
         }
-        Ok(Value::Map(Rc::new(Map { shape: Shape::Any, entries, aliases: &[] })))
+        Ok(Value::Map(Rc::new(Map { shape: Shape::Any, entries, tags: Vec::new(), text: None })))
     }
 }

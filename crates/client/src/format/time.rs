@@ -47,6 +47,45 @@ pub fn ansic(rfc3339: &str) -> String {
     }
 }
 
+/// Go's `time.Time.String()`: `2006-01-02 15:04:05.999999999 -0700 MST`, of an RFC 3339 moment, in its own offset.
+pub fn long(rfc3339: &str) -> String {
+    let Ok(moment) = rfc3339.parse::<Timestamp>() else { return rfc3339.to_string() };
+    match rfc3339.ends_with('Z') {
+        true => moment.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S%.f +0000 UTC").to_string(),
+        false => {
+            let (date_time, offset) = rfc3339.split_at(rfc3339.len().saturating_sub(6));
+            let offset = offset.replace(':', "");
+            format!("{} {offset} {offset}", date_time.replace('T', " "))
+        }
+    }
+}
+
+/// `1m30s`: Go's `time.Duration.String()`.
+pub fn duration(nanos: i64) -> String {
+    let (sign, n) = (if nanos < 0 { "-" } else { "" }, nanos.unsigned_abs());
+    let fraction = |whole: u64, unit: u64, name: &str| {
+        let digits = unit.ilog10() as usize;
+        let text = format!("{}.{:0digits$}", whole / unit, whole % unit);
+        format!("{sign}{}{name}", text.trim_end_matches('0').trim_end_matches('.'))
+    };
+    match n {
+        0 => "0s".into(),
+        1..1_000 => format!("{sign}{n}ns"),
+        1_000..1_000_000 => fraction(n, 1_000, "µs"),
+        1_000_000..1_000_000_000 => fraction(n, 1_000_000, "ms"),
+        _ => {
+            let (minutes, rest) = (n / 60_000_000_000, n % 60_000_000_000);
+            let seconds = fraction(rest, 1_000_000_000, "s");
+            let seconds = seconds.trim_start_matches('-');
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => format!("{sign}{seconds}"),
+                (0, m) => format!("{sign}{m}m{seconds}"),
+                (h, m) => format!("{sign}{h}h{m}m{seconds}"),
+            }
+        }
+    }
+}
+
 /// Seconds since the epoch of an RFC 3339 moment.
 pub fn seconds(rfc3339: &str) -> Option<i64> {
     rfc3339.parse::<Timestamp>().ok().map(Timestamp::as_second)
@@ -100,6 +139,20 @@ mod tests {
         assert_eq!(moment("2020-01-01T00:00:00Z", now).unwrap(), "1577836800.000000000");
         assert_eq!(moment("2020-01-01T00:00:00.25+01:00", now).unwrap(), "1577833200.250000000");
         assert!(moment("yesterday", now).is_err());
+        assert_eq!(long("2025-05-30T12:07:14.25Z"), "2025-05-30 12:07:14.25 +0000 UTC");
+        assert_eq!(long("2025-05-30T12:07:14+02:00"), "2025-05-30 12:07:14 +0200 +0200");
+        assert_eq!(long("0001-01-01T00:00:00Z"), "0001-01-01 00:00:00 +0000 UTC");
+        for (nanos, want) in [
+            (0, "0s"),
+            (999, "999ns"),
+            (1_500, "1.5µs"),
+            (-2_000_000, "-2ms"),
+            (30_000_000_000, "30s"),
+            (90_500_000_000, "1m30.5s"),
+            (3_600_000_000_000, "1h0m0s"),
+        ] {
+            assert_eq!(duration(nanos), want);
+        }
         assert_eq!(ansic("2025-05-30T12:07:14Z"), "Fri May 30 12:07:14 2025");
     }
 }

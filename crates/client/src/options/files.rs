@@ -80,8 +80,10 @@ pub fn security(options: Vec<String>) -> Result<Vec<String>, String> {
         }
         let text = std::fs::read_to_string(value)
             .map_err(|e| format!("opening seccomp profile ({value}) failed: open {value}: {}", describe(&e)))?;
-        let profile: template::Value = serde_json::from_str(&text)
-            .map_err(|e| format!("compacting json for seccomp profile ({value}) failed: {e}"))?;
+        let profile: template::Value = serde_json::from_str(&text).map_err(|e| {
+            let why = if e.is_eof() { "unexpected end of JSON input".into() } else { e.to_string() };
+            format!("compacting json for seccomp profile ({value}) failed: {why}")
+        })?;
         out.push(format!("seccomp={}", template::to_json(&profile)));
     }
     Ok(out)

@@ -92,7 +92,7 @@ fn spec_of(spec: &str) -> Result<Vec<(String, PortBinding)>, String> {
             rest.strip_suffix(']').ok_or_else(|| format!("invalid IP address {ip}: missing ']' in address"))?
         }
         None if ip.contains(':') => {
-            return Err(format!("invalid IP address {ip}: address {ip}:: too many colons in address"));
+            return Err(format!("invalid IP address: {ip}"));
         }
         None => &ip,
     };

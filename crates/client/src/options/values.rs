@@ -188,7 +188,7 @@ fn domain(value: &str) -> Checked<()> {
 /// `host:address` or `host=address`, as the daemon takes it.
 pub fn extra_host(value: &str) -> Checked<String> {
     let split = value.split_once('=').or_else(|| value.split_once(':'));
-    let Some((name, address)) = split.filter(|(name, address)| !name.is_empty() && !address.is_empty()) else {
+    let Some((name, address)) = split.filter(|(name, _)| !name.is_empty()) else {
         return Err(format!("bad format for add-host: {}", quote(value)));
     };
     let bare = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);

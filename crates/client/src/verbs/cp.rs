@@ -5,7 +5,7 @@ use super::lifecycle::path as container_path;
 use crate::archive::{self, Unpack};
 use crate::engine::{Ask, Engine, next_piece};
 use crate::failure::{Failure, Result, describe};
-use crate::flags::Parsed;
+use crate::flags::{Parsed, quote};
 use crate::options::values::clean;
 use crate::output;
 use api::container::{PathStat, go_mode};
@@ -160,8 +160,16 @@ fn local_target(target: &str, source: &str, source_is_directory: bool) -> Result
         if asserts_directory(target) {
             return Err(Failure::new("not a directory"));
         }
-    } else if asserts_directory(target) && !source_is_directory {
-        return Err(Failure::new("no such directory"));
+    } else {
+        let cleaned = clean_local(target);
+        let parent = Path::new(&cleaned).parent().filter(|p| !p.as_os_str().is_empty() && !p.exists());
+        if let Some(parent) = parent {
+            let parent = quote(&parent.to_string_lossy());
+            return Err(Failure::new(format!("invalid output path: directory {parent} does not exist")));
+        }
+        if asserts_directory(target) && !source_is_directory {
+            return Err(Failure::new("no such directory"));
+        }
     }
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
@@ -169,10 +177,7 @@ fn local_target(target: &str, source: &str, source_is_directory: bool) -> Result
     };
     if !parent.is_dir() {
         let shown = clean_local(&parent.to_string_lossy());
-        return Err(Failure::new(format!(
-            "invalid output path: directory {} does not exist",
-            crate::flags::quote(&shown)
-        )));
+        return Err(Failure::new(format!("invalid output path: directory {} does not exist", quote(&shown))));
     }
     let last = path.file_name().ok_or_else(|| Failure::new("invalid output path"))?;
     if name == "." {

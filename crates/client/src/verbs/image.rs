@@ -233,6 +233,9 @@ pub async fn history(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
 /// `import`
 pub async fn import(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     let source = flags.args[0].as_str();
+    if let Some(name) = flags.args.get(1) {
+        crate::reference::parse(name)?;
+    }
     let mut ask = Ask::post("/images/create")
         .query_some("message", flags.text("message"))
         .query_some("repo", flags.args.get(1).map_or("", String::as_str))

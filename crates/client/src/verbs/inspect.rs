@@ -10,8 +10,8 @@ use template::Value;
 
 /// Kinds in the order in which `inspect` tries them: where a name is looked for, and what Go calls it.
 const KINDS: [(&str, &str); 4] = [
-    ("container", "*container.InspectResponse"),
-    ("image", "*image.InspectResponse"),
+    ("container", "container.InspectResponse"),
+    ("image", "image.InspectResponse"),
     ("network", "network.Inspect"),
     ("volume", "volume.Volume"),
 ];
@@ -106,8 +106,13 @@ async fn show(engine: &Engine<'_>, flags: &Parsed, kinds: &[&str]) -> Result<()>
         };
         let document: Value =
             serde_json::from_slice(&bytes).map_err(|e| Failure::new(format!("unable to read inspect data: {e}")))?;
-        let done = match template.execute(&typed::structure(&document, go)) {
+        let structure = typed::structure(&document, go);
+        let done = match template.execute(&structure) {
             Ok(done) => Ok(done),
+            // `volume inspect` alone has nothing but the struct
+            Err(e) if kinds == ["volume"] && !flags.changed("type") => {
+                Err(Failure::new(format!("template parsing error: {e}")))
+            }
             Err(_) => execute(&template.clone().missing_key_error(), &typed::raw(&document)),
         };
         match done {

@@ -144,7 +144,8 @@ pub async fn rm(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
             Ok(()) => Ok(name),
         })
         .await;
-    failed.map_err(|_| Failure::exit(1))
+    // Docker's own last line
+    failed.map_err(|_| Failure::new("exit status 1"))
 }
 
 #[derive(Serialize)]

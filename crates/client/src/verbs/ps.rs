@@ -5,7 +5,7 @@ use crate::engine::{Ask, Engine};
 use crate::failure::{Failure, Result};
 use crate::flags::{Parsed, quote};
 use crate::format::{List, ellipsis, field, label_list, label_method, ports, row, short_id, time};
-use crate::reference;
+use crate::{output, reference};
 use api::container::ContainerSummary;
 use api::units::human_size_with;
 use template::{Template, Value};
@@ -36,6 +36,9 @@ pub async fn ps(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     let quiet = flags.is("quiet");
     if source.is_empty() && !quiet {
         source = engine.settings.file().ps_format.clone();
+    }
+    if quiet && flags.changed("format") {
+        output::complain("WARNING: Ignoring custom format, because both --format and --quiet are set.");
     }
     let format = choose(&source, quiet, flags.is("size"));
     if !source.is_empty() {

@@ -214,9 +214,8 @@ async fn make(engine: &Engine<'_>, flags: &Parsed, body: CreateContainer) -> Res
     let created: Result<Created> = engine.fetch(ask()).await;
     let created = match (created, &image) {
         (Err(failure), Some(image))
-            if failure.is_not_found()
-                && failure.text.contains("No such image")
-                && matches!(flags.text("pull"), "" | "missing") =>
+            // also when there is one, but for another platform
+            if failure.is_not_found() && matches!(flags.text("pull"), "" | "missing") =>
         {
             if !quiet {
                 output::complain(&format!("Unable to find image '{}' locally", reference::complete(image)));
@@ -248,7 +247,10 @@ impl CidFile {
         }
         let file = std::fs::OpenOptions::new().write(true).create_new(true).open(path);
         let file = file.map_err(|e| {
-            Failure::new(format!("failed to create the container ID file: open {path}: {}", describe(&e)))
+            let text = format!("failed to create the container ID file: open {path}: {}", describe(&e));
+            let code = start_code(&text);
+            // Docker takes these words for those of a command that is not there
+            Failure::new(text).with_code(if code == 125 { 1 } else { code })
         })?;
         Ok(CidFile(Some((file, path.into()))))
     }

@@ -3,7 +3,7 @@
 use super::{confirm, filters, image, lifecycle, network, volume};
 use crate::engine::{Ask, Engine, next_piece};
 use crate::failure::{Failure, Result};
-use crate::flags::{Parsed, quote};
+use crate::flags::Parsed;
 use crate::format::{List, execute, field, parse, row, time, typed};
 use crate::output;
 use api::event::Event;
@@ -11,32 +11,30 @@ use api::system::{DiskUsage, Info};
 use api::units::{bytes_size, human_size};
 use template::Value;
 
+/// What this client is, as `info --format` shows it.
+fn client(engine: &Engine<'_>) -> Value {
+    let mut fields = super::version::client(engine, "");
+    fields.push(("Debug".into(), Value::Bool(engine.settings.debug)));
+    fields.push(("Plugins".into(), Value::list(Vec::new())));
+    Value::map(fields)
+}
+
 /// `info`
 pub async fn info(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     let fetched = engine.bytes(Ask::get("/info")).await;
-    let client = Value::structure(
-        "system.clientInfo",
-        vec![
-            ("Debug".into(), Value::Bool(engine.settings.debug)),
-            ("Version".into(), Value::str(env!("CARGO_PKG_VERSION"))),
-            ("Context".into(), Value::str("default")),
-            ("Plugins".into(), Value::list(Vec::new())),
-            ("Warnings".into(), Value::NilList),
-        ],
-    );
     let format = flags.text("format");
     if !format.is_empty() {
         let template = parse(if format == "json" { "{{json .}}" } else { format }).map_err(|f| f.with_code(64))?;
         let bytes = fetched?;
         let document: Value =
             serde_json::from_slice(&bytes).map_err(|e| Failure::new(format!("Error reading remote info: {e}")))?;
-        let mut fields = match typed::structure(&document, "system.dockerInfo") {
-            Value::Map(map) => map.entries.clone(),
-            _ => Vec::new(),
-        };
-        fields.push(("ClientInfo".into(), client));
-        let all = Value::structure("system.dockerInfo", fields);
-        return output::print(&format!("{}\n", template.execute(&all).map_err(|e| Failure::new(e.to_string()))?));
+        let mut fields = document.as_map().map(|map| map.entries.clone()).unwrap_or_default();
+        fields.push(("ClientInfo".into(), client(engine)));
+        let all = typed::structure(&Value::map(fields), "system.dockerInfo");
+        let done = template.execute(&all);
+        // the line is ended also where a template failed
+        output::print(&format!("{}\n", done.as_deref().unwrap_or_default()))?;
+        return done.map(drop).map_err(|e| Failure::new(e.to_string()));
     }
     let head = format!(
         "Client:\n Version:    {}\n Context:    default\n Debug Mode: {}\n\nServer:\n",
@@ -179,9 +177,7 @@ pub async fn events(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     let moment = jiff::Timestamp::now();
     let when = |name: &str| match flags.text(name) {
         "" => Ok(String::new()),
-        text => {
-            time::moment(text, moment).map_err(|why| Failure::new(format!("invalid value for {}: {why}", quote(name))))
-        }
+        text => time::moment(text, moment).map_err(Failure::new),
     };
     let filters = filters(flags);
     let mut ask = Ask::get("/events").query_some("since", &when("since")?).query_some("until", &when("until")?);
@@ -198,7 +194,7 @@ pub async fn events(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
         while let Some(Ok(document)) = stream.next() {
             match &template {
                 Some(template) => {
-                    text.push_str(&execute(template, &typed_event(&document))?);
+                    text.push_str(&execute(template, &typed::structure(&document, "events.Message"))?);
                     text.push('\n');
                 }
                 None => {
@@ -212,24 +208,6 @@ pub async fn events(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
         output::print(&text)?;
     }
     Ok(())
-}
-
-/// `Attributes` is a map; the rest of an event is a struct.
-fn typed_event(document: &Value) -> Value {
-    let mut typed = typed::structure(document, "events.Message");
-    if let Value::Map(map) = &mut typed {
-        for (name, value) in &mut std::rc::Rc::make_mut(map).entries {
-            if let ("Actor", Value::Map(actor)) = (name.as_str(), &mut *value) {
-                let entries = &mut std::rc::Rc::make_mut(actor).entries;
-                for (name, value) in entries {
-                    if let ("Attributes", Value::Map(attributes)) = (name.as_str(), &*value) {
-                        *value = Value::string_map(attributes.entries.clone());
-                    }
-                }
-            }
-        }
-    }
-    typed
 }
 
 fn pretty_event(event: &Event) -> String {

@@ -9,7 +9,7 @@ use crate::output;
 use template::{Template, Value};
 
 /// What this client is, as `version --format` shows it.
-fn client(engine: &Engine<'_>, negotiated: &str) -> Value {
+pub fn client(engine: &Engine<'_>, negotiated: &str) -> Vec<(String, Value)> {
     let default = engine.settings.api_version.as_deref().unwrap_or(api::VERSION);
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -17,7 +17,7 @@ fn client(engine: &Engine<'_>, negotiated: &str) -> Value {
         other => other,
     };
     let text = |name: &str, value: &str| (name.to_string(), Value::str(value));
-    let fields = vec![
+    vec![
         text("Version", env!("CARGO_PKG_VERSION")),
         text("ApiVersion", negotiated),
         text("DefaultAPIVersion", default),
@@ -27,8 +27,7 @@ fn client(engine: &Engine<'_>, negotiated: &str) -> Value {
         text("Arch", arch),
         text("BuildTime", option_env!("DHOW_BUILT").unwrap_or("")),
         text("Context", "default"),
-    ];
-    typed::structure(&Value::structure("", fields), "system.clientVersion")
+    ]
 }
 
 /// `version`
@@ -50,13 +49,15 @@ pub async fn version(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     };
     let text = match template {
         Some(template) => {
-            let server = match server {
-                Value::Nil => Value::NilPointer,
-                server => typed::structure(&server, "types.Version"),
+            let both = Value::map(vec![("Client".into(), Value::map(client)), ("Server".into(), server)]);
+            let both = typed::structure(&both, "system.versionInfo");
+            let done = template.execute(&both);
+            // the line is ended also where a template failed
+            output::print(&format!("{}\n", done.as_deref().unwrap_or_default()))?;
+            return match done {
+                Ok(_) => failure.map_or(Ok(()), Err),
+                Err(e) => Err(Failure::new(e.to_string())),
             };
-            let both =
-                Value::structure("system.versionInfo", vec![("Client".into(), client), ("Server".into(), server)]);
-            format!("{}\n", template.execute(&both).map_err(|e| Failure::new(e.to_string()))?)
         }
         None => {
             let document = serde_json::from_str(&template::to_json(&server)).unwrap_or_default();

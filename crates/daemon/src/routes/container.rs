@@ -61,7 +61,12 @@ pub async fn create(
     let platform = super::pull::platform(query.get("platform"))?;
     let name = query.get("name").to_owned();
     let containers = rooms.containers.clone();
-    let created = blocking(move || containers.create(&name, platform.as_ref(), wanted)).await?;
+    let created = blocking(move || containers.create(&name, platform.as_ref(), wanted)).await;
+    let created = created.map_err(|e| match e.status {
+        // To clients a 404 says that the image is missing, and they pull it.
+        StatusCode::NOT_FOUND if !e.message.contains("image") => Error::invalid(e.message),
+        _ => e,
+    })?;
     Ok(response::json(StatusCode::CREATED, &created))
 }
 

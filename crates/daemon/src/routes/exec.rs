@@ -48,7 +48,11 @@ pub async fn start(
         Ok(None) => return Ok(response::empty(StatusCode::OK)),
         // As dockerd: once an exec exists, why it did not start is written where its output would have been, and
         // inspect has the exit code.
-        Err(e) if e.status == StatusCode::BAD_REQUEST && !how.detach && hijack::asked(&request) => {
+        Err(e)
+            if (e.status == StatusCode::BAD_REQUEST || e.message.starts_with("OCI runtime exec failed"))
+                && !how.detach
+                && hijack::asked(&request) =>
+        {
             return complain(request, Form::of(how.tty), version, e);
         }
         Err(e) => return Err(e),

@@ -15,6 +15,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use std::io::Write;
 use supervisor::log::{Record, STDERR, STDOUT, time::Formatter};
+use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
 /// The room's socket, for `async`.
@@ -38,10 +39,7 @@ pub async fn attach(
         stdout: stream && query.boolean("stdout"),
         stderr: stream && query.boolean("stderr"),
     };
-    if query.boolean("logs") {
-        if stream {
-            return Err(Error::absent("attaching with both logs and stream"));
-        }
+    if query.boolean("logs") && !stream {
         return logs(rooms, name, version, query).await;
     }
     let containers = rooms.containers.clone();
@@ -50,19 +48,75 @@ pub async fn attach(
     let supervisor = socket(attached.stream)?;
     let form = Form::of(attached.tty);
     let kind = form.media_type(version);
+    let mut past = match query.boolean("logs") {
+        true => Some(Past::open(rooms, &name, form, query).await?),
+        false => None,
+    };
     if !hijack::asked(&request) && !which.stdin {
         let (feed, response) = response::stream(kind);
-        tokio::spawn(async move { attach::one_way(supervisor, feed, form, &mut |_| {}).await });
+        tokio::spawn(async move {
+            while let Some(text) = Past::next(&mut past).await {
+                if feed.send(text.into()).await.is_err() {
+                    return End::Left;
+                }
+            }
+            attach::one_way(supervisor, feed, form, &mut |_| {}).await
+        });
         return Ok(response);
     }
     let escape = (attached.tty && which.stdin).then(|| Escape::new(keys));
     let containers = rooms.containers.clone();
-    hijack::upgrade(request, kind, move |client| async move {
+    hijack::upgrade(request, kind, move |mut client| async move {
+        while let Some(text) = Past::next(&mut past).await {
+            if client.stream.write_all(&text).await.is_err() {
+                return;
+            }
+        }
         let wanted = Wanted { form, stdin: which.stdin, escape };
         if attach::both_ways(client, supervisor, wanted, false, &mut |_| {}).await == End::Detached {
             containers.detached(&name);
         }
     })
+}
+
+/// What a container had said before a client attached to it.
+struct Past {
+    reader: supervisor::log::Reader,
+    lines: Lines,
+}
+
+impl Past {
+    /// Opens the log as it is now. The client is attached already: what comes from now on reaches it that way.
+    async fn open(rooms: &Rooms, name: &str, form: Form, query: &Query) -> Result<Past> {
+        let (containers, name) = (rooms.containers.clone(), name.to_owned());
+        let now = super::nanoseconds(std::time::SystemTime::now());
+        let all = LogQuery { tail: None, since_ns: None, until_ns: Some(now), follow: false };
+        let reader = blocking(move || containers.logs(&name, all)).await?.reader;
+        Ok(Past { reader, lines: Lines::new(form, query) })
+    }
+
+    /// The next piece of it.
+    async fn next(past: &mut Option<Past>) -> Option<Vec<u8>> {
+        let Past { mut reader, mut lines } = past.take()?;
+        let read = tokio::task::spawn_blocking(move || {
+            let (mut text, mut record) = (Vec::new(), Record::default());
+            match reader.fill() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(e) => {
+                    tracing::warn!("reading a log: {e}");
+                    return None;
+                }
+            }
+            while reader.take(&mut record) {
+                text.extend_from_slice(lines.line(&record));
+            }
+            Some((text, Past { reader, lines }))
+        });
+        let (text, rest) = read.await.ok()??;
+        *past = Some(rest);
+        Some(text)
+    }
 }
 
 /// `GET /containers/{name}/logs`
@@ -78,7 +132,6 @@ pub async fn logs(rooms: &Rooms, name: String, version: (u32, u32), query: &Quer
         until_ns: moment("until")?,
         follow: query.boolean("follow"),
     };
-    let (timestamps, details) = (query.boolean("timestamps"), query.boolean("details"));
     let containers = rooms.containers.clone();
     let logs = blocking(move || containers.logs(&name, wanted)).await?;
     let form = Form::of(logs.tty);
@@ -86,7 +139,7 @@ pub async fn logs(rooms: &Rooms, name: String, version: (u32, u32), query: &Quer
     // Followers sleep for long: not on the threads that short work waits for.
     let stop = logs.stop.clone();
     let left = feed.clone();
-    let mut lines = Lines { form, stdout, stderr, timestamps, details, times: Formatter::default(), text: Vec::new() };
+    let mut lines = Lines::new(form, query);
     let mut reader = logs.reader;
     let mut body = pipe::writer(feed);
     let (done, finished) = tokio::sync::oneshot::channel::<()>();
@@ -136,6 +189,19 @@ struct Lines {
 }
 
 impl Lines {
+    /// As the query asks for them.
+    fn new(form: Form, query: &Query) -> Lines {
+        Lines {
+            form,
+            stdout: query.boolean("stdout"),
+            stderr: query.boolean("stderr"),
+            timestamps: query.boolean("timestamps"),
+            details: query.boolean("details"),
+            times: Formatter::default(),
+            text: Vec::new(),
+        }
+    }
+
     /// The bytes for one record; none for a stream that is not wanted.
     fn line(&mut self, record: &Record) -> &[u8] {
         self.text.clear();
