@@ -5,11 +5,14 @@
 //! cargo xtask check            formatting and lints alone
 //! cargo xtask packages         install what the tests need from Debian's packages
 //! cargo xtask tools            prepare a docker CLI of version 28 or later for the tests; print its path
+//! cargo xtask vm [--kvm] [BOOT…]   boot a machine with cgroup v2 alone and check dhow in it
 //! cargo xtask bench [FLAG…]     measure beside other engines (BENCHMARKS.md)
 //! ```
 
 #[path = "../../bench/bench.rs"]
 mod bench;
+mod debian;
+mod vm;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -42,9 +45,10 @@ fn main() -> ExitCode {
         "check" => check(),
         "packages" => packages(),
         "tools" => docker().map(|path| println!("{}", path.display())),
+        "vm" => packages().and_then(|()| vm::vm(rest)),
         "bench" => bench::bench(rest),
         _ => {
-            eprintln!("usage: cargo xtask test|check|packages|tools|bench");
+            eprintln!("usage: cargo xtask test|check|packages|tools|vm|bench");
             return ExitCode::from(2);
         }
     };
@@ -152,16 +156,12 @@ fn docker() -> Result<PathBuf, String> {
     if major(&wrapper).is_some_and(|v| v >= 28) {
         return Ok(wrapper);
     }
+    debian::unpack(&dir, "unstable", false, &["docker-cli", "libc6"])?;
     let script = r#"
-        set -eu; dir=$1; mkdir -p "$dir/apt/lists/partial" "$dir/apt/cache/archives/partial" "$dir/root"
-        mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -oE '(https?|mirror)[^ ]*/debian/?( |$)' | head -n 1 | tr -d ' ')
-        echo "deb [trusted=yes] ${mirror:-http://deb.debian.org/debian} unstable main" >"$dir/apt/sources.list"
-        o="-o Dir::Etc::sourcelist=$dir/apt/sources.list -o Dir::Etc::sourceparts=- -o Dir::State::lists=$dir/apt/lists -o Dir::Cache=$dir/apt/cache -o APT::Sandbox::User=root"
-        apt-get $o update -q; cd "$dir/apt"; apt-get $o download docker-cli libc6
-        for deb in "$dir"/apt/*.deb; do dpkg-deb -x "$deb" "$dir/root"; done
+        set -eu; dir=$1
         loader=$(find "$dir/root" -name 'ld-linux-*.so*' | head -n 1); libc=$(dirname "$(find "$dir/root" -name libc.so.6 | head -n 1)")
         printf '#!/bin/sh\nexec "%s" --library-path "%s" "%s" "$@"\n' "$loader" "$libc" "$dir/root/usr/bin/docker" >"$dir/docker"
-        chmod +x "$dir/docker"; rm -rf "$dir/apt"
+        chmod +x "$dir/docker"
     "#;
     run(Command::new("sh").args(["-c", script, "sh"]).arg(&dir))?;
     match major(&wrapper) {

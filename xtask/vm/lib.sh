@@ -1,0 +1,43 @@
+# Read by the scripts that run in the virtual machine. The host counts the lines that `is` prints.
+
+# is WHAT EXPECTED ACTUAL
+is() {
+	if [ "$2" = "$3" ]; then
+		echo "ok      $1"
+	else
+		echo "FAILED  $1"
+		echo "expected: $2"
+		echo "but was:  $3"
+	fi
+}
+
+# has WHAT PART ACTUAL
+has() {
+	case $3 in
+	*"$2"*) echo "ok      $1" ;;
+	*) is "$1" "something with: $2" "$3" ;;
+	esac
+}
+
+# Waits until a command succeeds, at most a minute.
+until_ok() {
+	for _ in $(seq 600); do
+		"$@" >/dev/null 2>&1 && return 0
+		sleep 0.1
+	done
+	echo "FAILED  waited for: $*"
+	return 1
+}
+
+gone() { ! kill -0 "$1" 2>/dev/null; }
+field() { dhow inspect -f "$1" "$2" 2>&1; }
+
+# The image `busybox`.
+busybox_image() {
+	mkdir -p /tmp/root/bin /tmp/root/etc /tmp/root/tmp /tmp/root/proc /tmp/root/sys /tmp/root/dev
+	cp /bin/busybox /tmp/root/bin/busybox
+	busybox --list | while read -r a; do [ "$a" = busybox ] || ln /tmp/root/bin/busybox "/tmp/root/bin/$a"; done
+	echo root:x:0:0:root:/:/bin/sh >/tmp/root/etc/passwd
+	echo served >/tmp/root/etc/page
+	tar -C /tmp/root -cf /tmp/busybox.tar . && dhow import -c 'CMD ["sh"]' /tmp/busybox.tar busybox >/dev/null
+}
