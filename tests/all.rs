@@ -16,5 +16,6 @@ mod network;
 mod recovery;
 mod run;
 mod safety;
+mod same_words;
 mod streams;
 mod structure;

@@ -109,12 +109,15 @@ fn object(value: Option<&Value>, kind: &str, marks: &str, fields: Vec<Field>) ->
     }
 }
 
-/// `nofile=1024:2048`: the first field, the first mark, and the rest with the last mark between.
+/// `nofile=1024:2048`: the first field, the first sign, and the rest, last first, with the last sign between.
 fn joined(entries: &[(String, Value)], between: &str) -> Rc<str> {
     let shown: Vec<String> = entries.iter().map(|(_, v)| template::display(v)).collect();
     let (first, rest) = between.split_at(1);
     match shown.split_first() {
-        Some((name, values)) => format!("{name}{first}{}", values.join(if rest.is_empty() { first } else { rest })),
+        Some((name, values)) => {
+            let values: Vec<&str> = values.iter().rev().map(String::as_str).collect();
+            format!("{name}{first}{}", values.join(rest))
+        }
         None => String::new(),
     }
     .into()

@@ -233,9 +233,6 @@ pub async fn history(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
 /// `import`
 pub async fn import(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     let source = flags.args[0].as_str();
-    if let Some(name) = flags.args.get(1) {
-        crate::reference::parse(name)?;
-    }
     let mut ask = Ask::post("/images/create")
         .query_some("message", flags.text("message"))
         .query_some("repo", flags.args.get(1).map_or("", String::as_str))
@@ -243,7 +240,9 @@ pub async fn import(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     for change in flags.all("change") {
         ask = ask.query("changes", change);
     }
+    let named = || flags.args.get(1).map_or(Ok(()), |name| crate::reference::parse(name).map(drop));
     let body = if source.starts_with("http://") || source.starts_with("https://") {
+        named()?;
         engine.send(ask.query("fromSrc", source)).await?.into_body()
     } else {
         let file: Box<dyn std::io::Read + Send> = match source {
@@ -252,6 +251,7 @@ pub async fn import(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
                 Box::new(std::fs::File::open(path).map_err(|e| Failure::new(format!("open {path}: {}", describe(&e))))?)
             }
         };
+        named()?;
         engine.send_stream(ask.query("fromSrc", "-"), "text/plain", read_stream(file)).await?.into_body()
     };
     show(body, false, To::Stdout).await
