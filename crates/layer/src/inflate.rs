@@ -38,6 +38,8 @@ pub struct Zstd {
 pub struct Step {
     /// Input bytes taken.
     pub taken: usize,
+    /// Output bytes given.
+    pub given: usize,
     /// There may be more output without more input.
     pub more: bool,
 }
@@ -58,13 +60,15 @@ impl Inflate {
         })
     }
 
-    /// Appends to `out`, up to its capacity, what `input` gives.
-    pub fn step(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Step> {
+    /// Gives into `out`, from its start on, what `input` comes to.
+    pub fn step(&mut self, input: &[u8], out: &mut [u8]) -> Result<Step> {
         match self {
             Inflate::Plain => {
-                let n = input.len().min(out.capacity() - out.len());
-                out.extend_from_slice(input.get(..n).unwrap_or_default());
-                Ok(Step { taken: n, more: false })
+                let n = input.len().min(out.len());
+                if let (Some(to), Some(from)) = (out.get_mut(..n), input.get(..n)) {
+                    to.copy_from_slice(from);
+                }
+                Ok(Step { taken: n, given: n, more: false })
             }
             Inflate::Gzip(gzip) => gzip.step(input, out),
             Inflate::Zstd(zstd) => zstd.step(input, out),
@@ -83,7 +87,7 @@ impl Inflate {
 }
 
 impl Gzip {
-    fn step(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Step> {
+    fn step(&mut self, input: &[u8], out: &mut [u8]) -> Result<Step> {
         if self.between {
             // The decoder would report anything else as a bad header; this says what it is.
             for byte in input.iter().take(2 - usize::from(self.magic)) {
@@ -98,22 +102,22 @@ impl Gzip {
                 (self.between, self.magic) = (false, 0);
             }
         }
-        let (before_in, before_out) = (self.state.total_in(), out.len());
-        let status = self.state.decompress_vec(input, out, FlushDecompress::None);
+        let (before_in, before_out) = (self.state.total_in(), self.state.total_out());
+        let status = self.state.decompress(input, out, FlushDecompress::None);
         let taken = (self.state.total_in() - before_in) as usize;
+        let given = (self.state.total_out() - before_out) as usize;
+        let more = given == out.len();
         match status {
             Ok(Status::StreamEnd) => {
                 self.members += 1;
                 self.between = true;
                 // Reset would expect a zlib header.
                 self.state = Decompress::new_gzip(15);
-                Ok(Step { taken, more: false })
+                Ok(Step { taken, given, more: false })
             }
-            Ok(Status::Ok) => Ok(Step { taken, more: out.len() == out.capacity() }),
-            Ok(Status::BufError)
-                if taken > 0 || out.len() > before_out || input.is_empty() || out.len() == out.capacity() =>
-            {
-                Ok(Step { taken, more: out.len() == out.capacity() })
+            Ok(Status::Ok) => Ok(Step { taken, given, more }),
+            Ok(Status::BufError) if taken > 0 || given > 0 || input.is_empty() || out.is_empty() => {
+                Ok(Step { taken, given, more })
             }
             Ok(Status::BufError) => Err(broken("the gzip stream makes no progress")),
             Err(e) => Err(broken(e.message().unwrap_or("corrupt gzip stream"))),
@@ -122,21 +126,19 @@ impl Gzip {
 }
 
 impl Zstd {
-    fn step(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Step> {
+    fn step(&mut self, input: &[u8], out: &mut [u8]) -> Result<Step> {
         if input.is_empty() && self.between {
-            return Ok(Step { taken: 0, more: false });
+            return Ok(Step { taken: 0, given: 0, more: false });
         }
-        let start = out.len();
         let mut from = InBuffer::around(input);
-        let hint = {
-            let mut to = OutBuffer::around_pos(out, start);
-            self.state.decompress_stream(&mut to, &mut from).map_err(zstd_error)?
-        };
+        let mut to = OutBuffer::around(&mut *out);
+        let hint = self.state.decompress_stream(&mut to, &mut from).map_err(zstd_error)?;
+        let given = to.pos();
         self.between = hint == 0;
         if self.between {
             self.frames += 1;
         }
-        Ok(Step { taken: from.pos(), more: hint != 0 && out.len() == out.capacity() })
+        Ok(Step { taken: from.pos(), given, more: hint != 0 && given == out.len() })
     }
 }
 
@@ -159,10 +161,10 @@ mod tests {
         for piece in input.chunks(piece) {
             let mut at = 0;
             loop {
-                let mut out = Vec::with_capacity(1000);
+                let mut out = [0; 1000];
                 let step = inflate.step(&piece[at..], &mut out)?;
                 at += step.taken;
-                all.extend_from_slice(&out);
+                all.extend_from_slice(&out[..step.given]);
                 if at == piece.len() && !step.more {
                     break;
                 }

@@ -17,10 +17,21 @@ pub struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
 impl Pool {
     /// An empty buffer, whose capacity is at least `size`.
     pub fn take(&self, size: usize) -> Vec<u8> {
-        let mut buffer = lock(&self.0).pop().unwrap_or_default();
+        let mut buffer = self.any();
         buffer.clear();
         buffer.reserve(size);
         buffer
+    }
+
+    /// A buffer of `size` bytes to be overwritten: whatever they were before.
+    pub fn take_full(&self, size: usize) -> Vec<u8> {
+        let mut buffer = self.any();
+        buffer.resize(size, 0);
+        buffer
+    }
+
+    fn any(&self) -> Vec<u8> {
+        lock(&self.0).pop().unwrap_or_default()
     }
 
     /// A buffer to send and share. It comes back when its last holder drops it.

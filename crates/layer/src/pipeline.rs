@@ -236,7 +236,8 @@ fn decompress(
     let plain = matches!(inflate, Inflate::Plain);
     let mut total_in = 0u64;
     let mut total_out = 0u64;
-    let mut out = pool.take(BUFFER);
+    let mut out = pool.take_full(BUFFER);
+    let mut filled = 0;
     let mut give = |chunk: Chunk, total_in: u64| {
         total_out += chunk.len() as u64;
         if total_out > limits.bytes {
@@ -255,11 +256,13 @@ fn decompress(
         }
         let mut rest: &[u8] = &chunk;
         loop {
-            let step = inflate.step(rest, &mut out)?;
+            let step = inflate.step(rest, out.get_mut(filled..).unwrap_or_default())?;
             rest = rest.get(step.taken..).unwrap_or_default();
             total_in += step.taken as u64;
-            if out.len() == out.capacity() {
-                let full = std::mem::replace(&mut out, pool.take(BUFFER));
+            filled += step.given;
+            if filled == out.len() {
+                let full = std::mem::replace(&mut out, pool.take_full(BUFFER));
+                filled = 0;
                 give(pool.share(full), total_in)?;
             }
             if rest.is_empty() && !step.more {
@@ -268,7 +271,8 @@ fn decompress(
         }
     }
     inflate.finish()?;
-    if !out.is_empty() {
+    if filled > 0 {
+        out.truncate(filled);
         give(pool.share(out), total_in)?;
     }
     next.into_iter().for_each(Sender::end);

@@ -87,7 +87,7 @@ impl Layers {
     }
 }
 
-/// Takes the bytes of one layer's blob as they arrive. Four threads of its own do the work; dropped before
+/// Takes the bytes of one layer's blob as they arrive. Threads of its own do the work; dropped before
 /// [`PullSink::finish`], it leaves the beginning of the blob for the next attempt and nothing else.
 pub struct PullSink {
     unpacking: Unpacking,

@@ -3,24 +3,54 @@
 
 use super::place::times;
 use crate::error::{Error, Result};
-use crate::tar::Entry;
+use crate::tar::{Entry, Time};
 use rustix::fs::{
     AtFlags, Gid, Mode, Uid, XattrFlags, chownat, fchmod, fchown, fsetxattr, futimens, lsetxattr, utimensat,
 };
 use rustix::io::Errno;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Sets everything of an open file or directory that was made as root's with mode `made`. Without `times` the times are
-/// left for later. Returns the default access list, which would be inherited if it were set now.
-pub fn of_open(fd: BorrowedFd, entry: &Entry, made: u32, foreign: bool, with_times: bool) -> Result<Option<Vec<u8>>> {
-    let error = |doing, e: Errno| Error::at(doing, &entry.path, e);
-    if foreign || entry.uid != 0 || entry.gid != 0 {
-        let (uid, gid) = owner(entry);
-        fchown(fd, Some(uid), Some(gid)).map_err(|e| error("change owner of", e))?;
+/// Owner, mode and time that a file shall have, and what it was made with.
+#[derive(Debug, Clone, Copy)]
+pub struct Looks {
+    uid: u32,
+    gid: u32,
+    mode: u32,
+    mtime: Time,
+    /// The mode it has; [`u32::MAX`] when that is not known.
+    made: u32,
+    /// It may not be root's.
+    foreign: bool,
+}
+
+impl Looks {
+    /// Of an entry that was made with mode `made`, and as root's unless `foreign`.
+    pub fn of(entry: &Entry, made: u32, foreign: bool) -> Looks {
+        Looks { uid: entry.uid, gid: entry.gid, mode: entry.mode, mtime: entry.mtime, made, foreign }
     }
-    if made != entry.mode {
-        fchmod(fd, Mode::from_raw_mode(entry.mode)).map_err(|e| error("change mode of", e))?;
+
+    /// Sets owner and mode, where they are not yet so.
+    pub fn set(&self, fd: BorrowedFd, path: &[u8]) -> Result<()> {
+        if self.foreign || self.uid != 0 || self.gid != 0 {
+            let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+            fchown(fd, Some(uid), Some(gid)).map_err(|e| Error::at("change owner of", path, e))?;
+        }
+        if self.made != self.mode {
+            fchmod(fd, Mode::from_raw_mode(self.mode)).map_err(|e| Error::at("change mode of", path, e))?;
+        }
+        Ok(())
     }
+
+    /// Sets the time: last of all.
+    pub fn set_times(&self, fd: BorrowedFd, path: &[u8]) -> Result<()> {
+        futimens(fd, &times(self.mtime)).map_err(|e| Error::at("set times of", path, e))
+    }
+}
+
+/// Sets everything of an open file or directory but its time. Returns the default access list, which would be inherited
+/// if it were set now.
+pub fn of_open(fd: BorrowedFd, entry: &Entry, looks: &Looks) -> Result<Option<Vec<u8>>> {
+    looks.set(fd, &entry.path)?;
     let mut default_acl = None;
     for (name, value) in &entry.xattrs {
         match allowed(name) {
@@ -28,9 +58,6 @@ pub fn of_open(fd: BorrowedFd, entry: &Entry, made: u32, foreign: bool, with_tim
             true if name == b"system.posix_acl_default" => default_acl = Some(value.clone()),
             true => tolerate(set_xattr(fd, name, value)).map_err(|e| xattr_error(entry, name, e))?,
         }
-    }
-    if with_times {
-        futimens(fd, &times(entry.mtime)).map_err(|e| error("set times of", e))?;
     }
     Ok(default_acl)
 }

@@ -1,5 +1,7 @@
 //! Making one entry.
 
+use super::attributes::Looks;
+use super::fill::{self, Files};
 use super::place::{Level, Places, is_whiteout};
 use super::whiteout::{self, Meaning};
 use super::{Options, Unpacked, attributes, clean_path, split};
@@ -21,7 +23,7 @@ pub fn root(places: &mut Places, entry: &Entry) -> Result<()> {
         return Err(Error::entry(&entry.path, "it would replace the root directory"));
     }
     let base = places.open_base()?;
-    let acl = attributes::of_open(base.as_fd(), entry, u32::MAX, true, false)?;
+    let acl = attributes::of_open(base.as_fd(), entry, &Looks::of(entry, u32::MAX, true))?;
     if let Some(acl) = acl {
         attributes::set_xattr(base.as_fd(), b"system.posix_acl_default", &acl)
             .map_err(|e| Error::at("set access list of", &entry.path, e))?;
@@ -38,6 +40,7 @@ pub fn entry<R: BufRead>(
     reader: &mut Reader<R>,
     options: &Options,
     made: &mut Unpacked,
+    files: &mut Files,
 ) -> Result<()> {
     let (dir, name) = split(path);
     if options.layer {
@@ -59,7 +62,7 @@ pub fn entry<R: BufRead>(
         Kind::Directory => directory(places, entry, path, name, options, made),
         Kind::File => {
             made.bytes += entry.size;
-            file(places, entry, name, reader, options, made)
+            file(places, entry, name, reader, options, made, files)
         }
         Kind::HardLink => hard_link(places, entry, path, name, options, made),
         Kind::Symlink => {
@@ -107,7 +110,7 @@ fn directory(
     if opaque || mode != entry.mode || !entry.xattrs.is_empty() {
         let fd = sys::rootfs::resolve_plain(parent, name, OFlags::RDONLY | OFlags::DIRECTORY)
             .map_err(|e| error("open", e))?;
-        default_acl = attributes::of_open(fd.as_fd(), entry, mode, foreign, false)?;
+        default_acl = attributes::of_open(fd.as_fd(), entry, &Looks::of(entry, mode, foreign))?;
         if opaque {
             whiteout::set_opaque(fd.as_fd()).map_err(|e| error("make opaque", e))?;
         }
@@ -127,6 +130,7 @@ fn file<R: BufRead>(
     reader: &mut Reader<R>,
     options: &Options,
     made: &mut Unpacked,
+    files: &mut Files,
 ) -> Result<()> {
     let foreign = places.inherits();
     // Set-id bits come last: changing the owner and writing clear them.
@@ -137,6 +141,10 @@ fn file<R: BufRead>(
         Err(Errno::EXIST) => place(places, entry, name, options, made, open)?,
         Err(e) => return Err(Error::at("create", &entry.path, e)),
     };
+    let looks = Looks::of(entry, if foreign { u32::MAX } else { mode }, foreign);
+    if Files::take(entry) {
+        return files.push(file, entry, looks, reader);
+    }
     match &entry.sparse {
         None => write(&file, entry, reader, u64::MAX)?,
         Some(ranges) => {
@@ -148,11 +156,10 @@ fn file<R: BufRead>(
             rustix::fs::ftruncate(&file, entry.size).map_err(|e| Error::at("write", &entry.path, e))?;
         }
     }
-    let made_as = if foreign { u32::MAX } else { mode };
-    if let Some(acl) = attributes::of_open(file.as_fd(), entry, made_as, foreign, true)? {
+    if let Some(acl) = attributes::of_open(file.as_fd(), entry, &looks)? {
         return Err(Error::entry(&entry.path, format!("a file with a default access list of {} bytes", acl.len())));
     }
-    Ok(())
+    looks.set_times(file.as_fd(), &entry.path)
 }
 
 /// Writes the next `len` bytes of the entry's data, or all there are.
@@ -161,14 +168,9 @@ fn write<R: BufRead>(file: &OwnedFd, entry: &Entry, reader: &mut Reader<R>, mut 
         let data = reader.data()?;
         let most = usize::try_from(len).unwrap_or(usize::MAX).min(data.len());
         let Some(data) = data.get(..most).filter(|data| !data.is_empty()) else { break };
-        let n = match rustix::io::write(file, data) {
-            Ok(0) => return Err(Error::at("write", &entry.path, Errno::IO)),
-            Ok(n) => n,
-            Err(Errno::INTR) => continue,
-            Err(e) => return Err(Error::at("write", &entry.path, e)),
-        };
-        reader.consume(n);
-        len -= n as u64;
+        fill::write(file, data, &entry.path)?;
+        reader.consume(most);
+        len -= most as u64;
     }
     Ok(())
 }

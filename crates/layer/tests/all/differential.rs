@@ -65,6 +65,23 @@ fn gnu_tar_archives_come_out_as_they_went_in() {
 }
 
 #[test]
+fn many_small_files_come_out_as_they_went_in() {
+    let scene = Scene::new();
+    // More than are filled at once, by number and by size; some with set-id bits, other owners, links, and made twice.
+    scene.sh("mkdir tree; cd tree; for i in $(seq 700); do
+           [ $((i % 50)) = 1 ] && d=d$i && mkdir $d && chmod 2755 $d
+           head -c $((i * 61)) /dev/urandom > $d/$i
+         done
+         ln d1/7 hard; chown 1000:2000 */2*; chmod 4755 */1*; chmod 0 */3*; touch -d '2001-02-03 04:05:06' */*
+         tar -cf ../many.tar .
+         for i in d*; do touch $i/again; done
+         tar -rf ../many.tar ./d1 ./d251
+         cd ..; mkdir theirs; tar -xpf many.tar -C theirs");
+    let ours = unpacked(&scene, "many.tar", "ours");
+    assert_same(&ours, &scene.0.join("theirs"), "many");
+}
+
+#[test]
 fn python_archives_come_out_as_they_went_in() {
     let scene = Scene::new();
     scene.sh(TREE);

@@ -133,8 +133,12 @@ fn a_full_disk_is_an_error_that_leaves_nothing() {
         let tar = archive(&[member(b'0', b"big", b"", &vec![7; 3 << 20])]);
         let digest = crate::scene::digest(&tar);
         let limits = Limits::default();
-        let error = layers.apply(None, &mut tar.as_slice(), Compression::None, None, &limits).unwrap_err();
-        assert!(error.is_full(), "{error}");
+        let small_files = (0..300).map(|i| member(b'0', format!("f{i}").as_bytes(), b"", &[7; 10_000]));
+        for tar in [&tar, &archive(&small_files.collect::<Vec<_>>())] {
+            let error = layers.apply(None, &mut tar.as_slice(), Compression::None, None, &limits).unwrap_err();
+            assert!(error.is_full(), "{error}");
+            layers.settle();
+        }
         let mut sink = layers.pull_sink(&digest, Some(tar.len() as u64), Compression::None, None, &limits).unwrap();
         let error = sink.write(&tar).and_then(|()| sink.finish().map(drop)).unwrap_err();
         assert!(error.is_full(), "{error}");
