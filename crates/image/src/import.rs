@@ -107,7 +107,7 @@ impl Images {
             name.map_or(added, |name| state.name(&canonical(name), &id))
         };
         drop(pins);
-        self.wait(number)?;
+        self.wait(number, Some(&id))?;
         Ok(id)
     }
 }

@@ -86,6 +86,9 @@ impl Images {
         loop {
             let thing = {
                 let mut state = self.state();
+                if !state.pending.is_written() {
+                    return;
+                }
                 let Some(thing) = state.doomed.pop_front() else { return };
                 if state.needed(&thing) {
                     continue;

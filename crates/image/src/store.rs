@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     /// The same for tasks.
     pub freed: tokio::sync::Notify,
     state: Mutex<State>,
+    /// Held while names and records are written.
+    pub writing: Mutex<()>,
     problems: Vec<String>,
 }
 
@@ -73,7 +75,9 @@ impl Images {
         }
         let mut opening = Opening { root, layers: &layers, problems: Vec::new() };
         let mut state = State { images: opening.records()?, ..State::default() };
-        state.names = opening.names(&state.images);
+        let found = opening.names();
+        state.names = opening.known(&found, &state.images);
+        state.pending = Pending::found(found);
         let problems = opening.problems;
         for problem in &problems {
             tracing::warn!("{problem}");
@@ -88,6 +92,7 @@ impl Images {
             changed: Condvar::new(),
             freed: tokio::sync::Notify::new(),
             state: Mutex::new(state),
+            writing: Mutex::default(),
             problems,
         })))
     }
@@ -179,8 +184,8 @@ impl Opening<'_> {
         Ok(Stored { record, config: Arc::new(config), chains })
     }
 
-    /// Names of images that are not there are dropped: a pull whose record did not reach the disk.
-    fn names(&mut self, images: &BTreeMap<Digest, Arc<Stored>>) -> Names {
+    /// The names as they are on the disk.
+    fn names(&mut self) -> Names {
         let path = self.root.join("repositories.json");
         let _ = std::fs::remove_file(self.root.join("repositories.json.tmp"));
         let read = match read_document(&path) {
@@ -188,10 +193,14 @@ impl Opening<'_> {
             Ok(bytes) => Names::parse(&bytes),
             Err(error) => Err(error),
         };
-        let all = read.unwrap_or_else(|error| {
+        read.unwrap_or_else(|error| {
             self.quarantine(&path, &error);
             Names::default()
-        });
+        })
+    }
+
+    /// Those of images that are there.
+    fn known(&mut self, all: &Names, images: &BTreeMap<Digest, Arc<Stored>>) -> Names {
         let mut names = Names::default();
         for (name, id) in all.iter() {
             if images.contains_key(id) {

@@ -47,12 +47,12 @@ impl State {
     /// Points a name at an image and returns the number of the change.
     pub(crate) fn name(&mut self, reference: &Reference, id: &Digest) -> u64 {
         self.names.set(reference, id);
-        let Some(stored) = self.images.get(id).cloned() else { return self.pending.note(None) };
+        let Some(stored) = self.images.get(id).cloned() else { return self.pending.named() };
         let mut record = stored.record.clone();
         record.tagged = now();
         let stored = Arc::new(Stored { record, config: stored.config.clone(), chains: stored.chains.clone() });
         self.images.insert(id.clone(), stored.clone());
-        self.pending.note(Some((id.clone(), Some(stored))))
+        self.pending.changed(stored)
     }
 
     /// Takes in an image, or adds what is newly known about it.
@@ -71,7 +71,7 @@ impl State {
         }
         let stored = Arc::new(stored);
         self.images.insert(id.clone(), stored.clone());
-        self.pending.note(Some((id, Some(stored))))
+        self.pending.brought(stored)
     }
 
     /// Drops an image that the disk lost before it was written.
@@ -122,7 +122,7 @@ impl State {
                 done.push(Removed::Deleted(chain.to_string()));
             }
         }
-        self.pending.note(Some((id.clone(), None)));
+        self.pending.removed(id);
     }
 }
 
@@ -135,12 +135,12 @@ impl Images {
         if name.digest().is_some() {
             return Err(Error::Invalid("refusing to create a tag with a digest reference".into()));
         }
-        let number = {
+        let (number, id) = {
             let mut state = self.state();
             let id = state.find(source)?.id().clone();
-            state.name(&canonical(name), &id)
+            (state.name(&canonical(name), &id), id)
         };
-        self.wait(number)
+        self.wait(number, Some(&id))
     }
 
     /// Removes a name, and the image with its last name; or an image by ID. `users` says which containers were made
@@ -164,9 +164,9 @@ impl Images {
             } else {
                 state.remove_by_name(text, &id, force, &users, &mut done)?;
             }
-            state.pending.note(None)
+            state.pending.named()
         };
-        self.wait(number)?;
+        self.wait(number, None)?;
         Ok(done)
     }
 }
