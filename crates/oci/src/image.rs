@@ -2,6 +2,7 @@
 //!
 //! Documents of others are kept as the raw bytes their digest names; these types are only for reading them.
 
+use crate::json::{self, maybe_object, object, object_or_default, objects, objects_or_null};
 use crate::{Digest, Error, Platform};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
@@ -89,7 +90,7 @@ pub struct Descriptor {
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// In an index: which platform the manifest is for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "maybe_object", skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
     /// The kind of artifact, when it is not an image.
     #[serde(rename = "artifactType", default, skip_serializing_if = "Option::is_none")]
@@ -106,8 +107,10 @@ pub struct Manifest {
     #[serde(rename = "mediaType", default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
     /// The image configuration.
+    #[serde(deserialize_with = "object")]
     pub config: Descriptor,
     /// Lowest first.
+    #[serde(deserialize_with = "objects")]
     pub layers: Vec<Descriptor>,
     /// Data of others.
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
@@ -124,6 +127,7 @@ pub struct Index {
     #[serde(rename = "mediaType", default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
     /// In order of preference.
+    #[serde(deserialize_with = "objects")]
     pub manifests: Vec<Descriptor>,
     /// Data of others.
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
@@ -140,12 +144,38 @@ pub enum Document {
     Index(Index),
 }
 
+/// The keys of manifests, indexes and descriptors that mean something to some reader.
+const KEYS: &[&str] = &[
+    "schemaVersion",
+    "mediaType",
+    "artifactType",
+    "config",
+    "layers",
+    "manifests",
+    "subject",
+    "fsLayers",
+    "history",
+    "signatures",
+    "annotations",
+    "digest",
+    "size",
+    "urls",
+    "data",
+    "platform",
+    "architecture",
+    "os",
+    "os.version",
+    "os.features",
+    "variant",
+    "features",
+];
+
 impl Document {
     /// Reads a manifest or an index of `content_type` (what the registry or the descriptor said it is).
     ///
     /// # Errors
     /// When the JSON is not of the shape its type asks for, names a different media type inside, has both `layers` and
-    /// `manifests`, repeats a key, or has more than one value.
+    /// `manifests`, repeats a key (or one in another case, which Go takes for the same), or has more than one value.
     pub fn parse(bytes: &[u8], content_type: &str) -> Result<Document, Error> {
         let wrong = |why: String| Error::Document { what: "image manifest", why };
         // A first look at the top-level keys; serde refuses a repeated field of this struct by itself.
@@ -181,10 +211,10 @@ impl Document {
         };
         match kind(media_type) {
             Kind::Index if look.layers.is_none() => {
-                Ok(Document::Index(serde_json::from_slice(bytes).map_err(|e| wrong(e.to_string()))?))
+                Ok(Document::Index(json::parse(bytes, KEYS).map_err(|e| wrong(e.to_string()))?))
             }
             Kind::Manifest if look.manifests.is_none() => {
-                Ok(Document::Manifest(serde_json::from_slice(bytes).map_err(|e| wrong(e.to_string()))?))
+                Ok(Document::Manifest(json::parse(bytes, KEYS).map_err(|e| wrong(e.to_string()))?))
             }
             Kind::Index | Kind::Manifest => Err(wrong(format!("its content is not a {media_type:?}"))),
             _ => Err(wrong(format!("unsupported media type {media_type:?}"))),
@@ -230,8 +260,17 @@ pub struct ContainerConfig {
 }
 
 /// `{}`: the values of Go's `map[string]struct{}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Empty {}
+
+impl<'de> Deserialize<'de> for Empty {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Empty, D::Error> {
+        // Go takes null, and an object whose keys it does not look at.
+        #[derive(Deserialize, Default)]
+        struct Any {}
+        object_or_default::<D, Any>(d).map(|_| Empty {})
+    }
+}
 
 /// The layers' uncompressed digests, lowest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -274,12 +313,13 @@ pub struct ImageConfig {
     #[serde(flatten)]
     pub platform: Platform,
     /// What a container starts with.
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "object_or_default")]
     pub config: ContainerConfig,
     /// The layers.
+    #[serde(deserialize_with = "object")]
     pub rootfs: RootFs,
     /// How it was made.
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "objects_or_null", skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<History>,
     /// Docker's extension: the engine that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,6 +6,7 @@
 //! platform.rs   os/arch[/variant]                image-spec image-index.md#platform-object
 //! image.rs      descriptors, manifests, indexes, the image configuration
 //! runtime.rs    config.json of a container       runtime-spec config.md, config-linux.md
+//! json.rs       what JSON readers differ on, refused
 //! ```
 //!
 //! Invariants: a value that exists is valid (parsed once, at the edge); nothing here does I/O; labels, annotations and
@@ -13,6 +14,7 @@
 
 pub mod digest;
 pub mod image;
+mod json;
 pub mod platform;
 pub mod reference;
 pub mod runtime;

@@ -67,12 +67,15 @@ impl Reference {
         format!("{}/{}", self.host, self.path)
     }
 
-    /// Host and path as Docker shows them: `debian`, `me/app`, `127.0.0.1:5000/debian`.
+    /// Host and path as Docker shows them: `debian`, `me/app`, `127.0.0.1:5000/debian`. The host of Docker Hub stays when
+    /// the path alone would be read as something else: `docker.io/a.b/c`.
     pub fn familiar_repository(&self) -> String {
-        if self.host != DEFAULT_HOST {
+        let short = self.path.strip_prefix("library/").filter(|p| !p.contains('/')).unwrap_or(&self.path);
+        let host = short.split_once('/').is_some_and(|(first, _)| could_be_host(first));
+        if self.host != DEFAULT_HOST || host || is_id(short) {
             return self.repository();
         }
-        self.path.strip_prefix("library/").filter(|p| !p.contains('/')).unwrap_or(&self.path).to_owned()
+        short.to_owned()
     }
 
     /// The whole name as Docker shows it: `debian:13`, `me/app@sha256:…`.
@@ -142,10 +145,20 @@ fn is_host(host: &str) -> bool {
         })
 }
 
+/// Whether what stands before a slash is taken for a host.
+fn could_be_host(first: &str) -> bool {
+    first.contains(['.', ':', '[']) || first == "localhost" || first.bytes().any(|b| b.is_ascii_uppercase())
+}
+
+/// An image ID in full.
+fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
 impl FromStr for Reference {
     type Err = Error;
     fn from_str(s: &str) -> Result<Reference, Error> {
-        if s.len() == 64 && s.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+        if is_id(s) {
             return Err(Error::ReferenceIsId(s.into()));
         }
         let (rest, digest) = match s.split_once('@') {
@@ -154,13 +167,7 @@ impl FromStr for Reference {
         };
         // What stands before the first slash is a host when it could not be a path component of Docker Hub.
         let (host, remainder) = match rest.split_once('/') {
-            Some((first, remainder))
-                if first.contains(['.', ':', '['])
-                    || first == "localhost"
-                    || first.bytes().any(|b| b.is_ascii_uppercase()) =>
-            {
-                (first, remainder)
-            }
+            Some((first, remainder)) if could_be_host(first) => (first, remainder),
             _ => (DEFAULT_HOST, rest),
         };
         let (path, tag) = match remainder.rsplit_once(':') {
