@@ -57,6 +57,10 @@ impl AuthConfig {
         if json.is_empty() {
             return Ok(AuthConfig::default());
         }
+        // serde would read a list as the fields in their order.
+        if json.trim_ascii_start().first() != Some(&b'{') {
+            return Err(wrong(&"it is no JSON object"));
+        }
         serde_json::from_slice(&json).map_err(|e| wrong(&e))
     }
 

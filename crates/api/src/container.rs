@@ -124,7 +124,8 @@ impl PathStat {
     pub fn from_header(value: &str) -> Option<PathStat> {
         use base64::Engine;
         let json = base64::engine::general_purpose::STANDARD.decode(value).ok()?;
-        serde_json::from_slice(&json).ok()
+        // serde would read a list as the fields in their order.
+        serde_json::from_slice(&json).ok().filter(|_| json.trim_ascii_start().first() == Some(&b'{'))
     }
 }
 
