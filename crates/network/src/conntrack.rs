@@ -84,3 +84,41 @@ fn forget(is_old: impl Fn(&Flow) -> bool) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::message::messages;
+    use crate::netlink::nft::changed_table;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_flow_reads_back_and_anything_is_read(
+            protocol: u8, port: u16, answers: [u8; 4],
+            change in (any::<prop::sample::Index>(), any::<u8>()), cut: prop::sample::Index, kind: u16,
+        ) {
+            let mut batch = Batch::new();
+            batch.message("t", GET, 0, &HEADER, |a| {
+                a.nest(CTA_TUPLE_ORIG, |a| a.nest(CTA_TUPLE_PROTO, |a| {
+                    a.put(CTA_PROTO_NUM, &[protocol]);
+                    a.put(CTA_PROTO_DST_PORT, &port.to_be_bytes());
+                }));
+                a.nest(CTA_TUPLE_REPLY, |a| a.nest(CTA_TUPLE_IP, |a| a.put(CTA_IP_V4_SRC, &answers)));
+            });
+            let payload = messages(batch.bytes().unwrap()).next().unwrap().payload.to_vec();
+            let want = Flow { protocol, port, answers: answers.into() };
+            prop_assert_eq!(flow(&payload).map(|(flow, _)| flow), Some(want));
+            let mut bent = payload.clone();
+            let at = change.0.index(bent.len());
+            bent[at] = change.1;
+            for bytes in [&bent[..], &payload[..cut.index(payload.len())]] {
+                if let Some((_, original)) = flow(bytes) {
+                    prop_assert!(original.len() < bytes.len());
+                }
+                let _ = changed_table(kind, bytes);
+                let _ = changed_table(10 << 8 | kind & 0xff, bytes);
+            }
+        }
+    }
+}

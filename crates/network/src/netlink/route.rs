@@ -348,39 +348,38 @@ fn ipv4(value: &[u8]) -> Option<Ipv4Addr> {
 /// The IPv4 addresses of the host, as (link index, address, prefix).
 pub fn addresses(socket: &mut Socket) -> Result<Vec<(u32, Ipv4Addr, u8)>, Failure> {
     let mut all = Vec::new();
-    let each = |_, payload: &[u8]| {
-        let read = || {
-            let rest = payload.get(8..)?;
-            let address = attribute(rest, IFA_LOCAL).or(attribute(rest, IFA_ADDRESS)).and_then(ipv4)?;
-            Some((u32_at(payload, 4)?, address, *payload.get(1)?))
-        };
-        all.extend(read());
-    };
+    let each = |_, payload: &[u8]| all.extend(address(payload));
     socket.ask("list the addresses", RTM_GETADDR, true, &address_header(0, 0), |_| (), each)?;
     Ok(all)
 }
 
+fn address(payload: &[u8]) -> Option<(u32, Ipv4Addr, u8)> {
+    let rest = payload.get(8..)?;
+    let address = attribute(rest, IFA_LOCAL).or(attribute(rest, IFA_ADDRESS)).and_then(ipv4)?;
+    let prefix = *payload.get(1).filter(|prefix| **prefix <= 32)?;
+    Some((u32_at(payload, 4)?, address, prefix))
+}
+
 /// The IPv4 unicast routes of the host in all tables but `local`, the default route left out, as (link index, network).
 pub fn routes(socket: &mut Socket) -> Result<Vec<(u32, Subnet)>, Failure> {
-    const RT_TABLE_LOCAL: u32 = 255;
     let mut all = Vec::new();
-    let each = |_, payload: &[u8]| {
-        let read = || {
-            let rest = payload.get(12..)?;
-            let prefix = *payload.get(1)?;
-            let table = attribute(rest, RTA_TABLE).and_then(|v| u32_at(v, 0)).unwrap_or(u32::from(*payload.get(4)?));
-            if table == RT_TABLE_LOCAL || *payload.get(7)? != RTN_UNICAST || prefix == 0 {
-                return None;
-            }
-            let network = attribute(rest, RTA_DST).and_then(ipv4)?;
-            let index = attribute(rest, RTA_OIF).and_then(|v| u32_at(v, 0)).unwrap_or(0);
-            Some((index, Subnet::new(network, prefix)?))
-        };
-        all.extend(read());
-    };
+    let each = |_, payload: &[u8]| all.extend(route(payload));
     let header = [AF_INET, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     socket.ask("list the routes", RTM_GETROUTE, true, &header, |_| (), each)?;
     Ok(all)
+}
+
+fn route(payload: &[u8]) -> Option<(u32, Subnet)> {
+    const RT_TABLE_LOCAL: u32 = 255;
+    let rest = payload.get(12..)?;
+    let prefix = *payload.get(1)?;
+    let table = attribute(rest, RTA_TABLE).and_then(|v| u32_at(v, 0)).unwrap_or(u32::from(*payload.get(4)?));
+    if table == RT_TABLE_LOCAL || *payload.get(7)? != RTN_UNICAST || prefix == 0 {
+        return None;
+    }
+    let network = attribute(rest, RTA_DST).and_then(ipv4)?;
+    let index = attribute(rest, RTA_OIF).and_then(|v| u32_at(v, 0)).unwrap_or(0);
+    Some((index, Subnet::new(network, prefix)?))
 }
 
 #[cfg(test)]
@@ -413,6 +412,59 @@ mod tests {
             let running = false;
             let read = link(messages(batch.bytes().unwrap()).next().unwrap().payload).unwrap();
             prop_assert_eq!(read, Link { index, name, alias, mtu, up, running, kind: "veth".into() });
+        }
+    }
+
+    /// A reply as the kernel lays it out: a fixed part, and attributes that hold what they may not, too.
+    fn reply() -> impl Strategy<Value = Vec<u8>> {
+        let attribute = (0u16..60, prop::collection::vec(any::<u8>(), 0..24), any::<Option<u16>>());
+        (prop::collection::vec(any::<u8>(), 0..20), prop::collection::vec(attribute, 0..8)).prop_map(
+            |(mut bytes, list)| {
+                for (kind, value, length) in list {
+                    let right = value.len() as u16 + 4;
+                    // One in a few says another length than it has.
+                    let length = length.filter(|n| n % 5 == 0).unwrap_or(right);
+                    bytes.extend_from_slice(&length.to_ne_bytes());
+                    bytes.extend_from_slice(&kind.to_ne_bytes());
+                    bytes.extend_from_slice(&value);
+                    bytes.resize(bytes.len().next_multiple_of(4), 0);
+                }
+                bytes
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn any_reply_is_read_or_left_out(payload in reply()) {
+            if let Some(link) = link(&payload) {
+                prop_assert!(payload.len() >= 16);
+                prop_assert!(link.name.len() < payload.len() && !link.name.contains('\0'));
+            }
+            if let Some((_, _, prefix)) = address(&payload) {
+                prop_assert!(prefix <= 32);
+            }
+            if let Some((_, network)) = route(&payload) {
+                prop_assert!((1..=32).contains(&network.prefix));
+                prop_assert_eq!(Subnet::new(network.network, network.prefix), Some(network));
+            }
+        }
+
+        #[test]
+        fn addresses_and_routes_read_back(index in any::<u32>(), octets: [u8; 4], prefix in 1u8..33, table in 1u32..400) {
+            let mut batch = Batch::new();
+            batch.add_address(index, Subnet::new(octets.into(), prefix).unwrap(), octets.into());
+            let read = address(messages(batch.bytes().unwrap()).next().unwrap().payload);
+            prop_assert_eq!(read, Some((index, octets.into(), prefix)));
+            let network = Subnet::new(octets.into(), prefix).unwrap();
+            let mut batch = Batch::new();
+            batch.message("t", RTM_NEWROUTE, 0, &[AF_INET, prefix, 0, 0, 0, 0, 0, RTN_UNICAST, 0, 0, 0, 0], |a| {
+                a.put(RTA_DST, &network.network.octets());
+                a.u32(RTA_OIF, index);
+                a.u32(RTA_TABLE, table);
+            });
+            let read = route(messages(batch.bytes().unwrap()).next().unwrap().payload);
+            prop_assert_eq!(read, (table != 255).then_some((index, network)));
         }
     }
 }

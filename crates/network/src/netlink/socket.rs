@@ -112,11 +112,9 @@ impl Socket {
                 if message.kind != ERROR {
                     return;
                 }
-                let code = u32_at(message.payload, 0).unwrap_or(0) as i32;
-                if code != 0 && first.is_none() {
-                    first = Some((message.sequence, Errno::from_raw_os_error(-code)));
-                }
-                done |= message.sequence == last || (code != 0 && message.sequence == fatal);
+                let refused = refusal(message.payload);
+                done |= message.sequence == last || (refused.is_some() && message.sequence == fatal);
+                first = first.or(refused.map(|errno| (message.sequence, errno)));
             });
             received.map_err(|errno| Failure { doing: batch.doing(last), errno })?;
         }
@@ -148,10 +146,7 @@ impl Socket {
                 DONE => done = true,
                 ERROR => {
                     done = true;
-                    let code = u32_at(message.payload, 0).unwrap_or(0) as i32;
-                    if code != 0 {
-                        refused = Some(Errno::from_raw_os_error(-code));
-                    }
+                    refused = refused.or(refusal(message.payload));
                 }
                 kind => {
                     each(kind, message.payload);
@@ -162,6 +157,15 @@ impl Socket {
         }
         self.stale = false;
         refused.map_or(Ok(()), |errno| Err(Failure { doing, errno }))
+    }
+}
+
+/// What an `NLMSG_ERROR` says: a negative error number, or 0 for an acknowledgement. What is neither is an error too.
+fn refusal(payload: &[u8]) -> Option<Errno> {
+    match u32_at(payload, 0).map(|code| code as i32) {
+        Some(0) => None,
+        Some(code @ -4095..=-1) => Some(Errno::from_raw_os_error(-code)),
+        _ => Some(Errno::PROTO),
     }
 }
 
@@ -195,5 +199,20 @@ impl Pool {
             self.idle.lock().unwrap_or_else(|e| e.into_inner()).push(socket);
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_answers() {
+        let say = |code: i32| refusal(&code.to_ne_bytes());
+        assert_eq!((say(0), say(-17), say(-4095)), (None, Some(Errno::EXIST), Some(Errno::from_raw_os_error(4095))));
+        for odd in [1, 17, -4096, i32::MIN, i32::MAX] {
+            assert_eq!(say(odd), Some(Errno::PROTO), "{odd}");
+        }
+        assert_eq!(refusal(&[0, 0, 0]), Some(Errno::PROTO));
     }
 }
