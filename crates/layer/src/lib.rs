@@ -14,7 +14,6 @@
 //! tar/         the one tar reader and writer of the engine
 //! unpack/      an archive becomes files
 //! pack.rs      files become an archive
-//! remove.rs    removing trees
 //! trash.rs     removing them later
 //! limits.rs    how much of outside data is taken
 //! error.rs     what can go wrong
@@ -40,7 +39,6 @@ pub mod pack;
 mod pipe;
 mod pipeline;
 mod pull;
-mod remove;
 mod snapshot;
 mod stage;
 mod store;

@@ -86,12 +86,14 @@ impl Layers {
             self.visible(top.as_ref())?.iter().map(|record| format!("layers/{}/d", record.number)).collect();
         let lower = if lower.is_empty() { "empty".into() } else { lower.join(":") };
         // A volatile mount leaves a mark here, and overlayfs refuses to mount again while it is there.
-        let work = format!("{path}/w/work");
+        let work_path = format!("{path}/w/work");
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match openat(&self.0.root, work.as_str(), flags, Mode::empty()) {
-            Ok(work) => crate::remove::remove_at(work.as_fd(), c"incompat")?,
+        match openat(&self.0.root, work_path.as_str(), flags, Mode::empty()) {
+            Ok(work) => {
+                sys::remove::remove_at(work.as_fd(), c"incompat").map_err(|e| Error::io("clear", work_path, e))?
+            }
             Err(Errno::NOENT) => {}
-            Err(e) => return Err(Error::io("open", work, e)),
+            Err(e) => return Err(Error::io("open", work_path, e)),
         }
         let mut options = vec![format!("lowerdir={lower}"), format!("upperdir={path}/u"), format!("workdir={path}/w")];
         // No file handles and no redirects in what is written: any other program can read the upper directory.

@@ -1,7 +1,6 @@
 //! Deleting without making anybody wait: what is to go is renamed into `trash/`, and a thread of low priority empties it.
 
 use crate::error::{Error, Result};
-use crate::remove::remove_at;
 use rustix::fs::{Mode, OFlags, openat, renameat};
 use rustix::io::Errno;
 use std::ffi::CString;
@@ -72,8 +71,8 @@ impl Trash {
             // Of this thread alone, on Linux. Without it the work is the same.
             let _ = rustix::process::setpriority_process(None, 10);
             for name in receiver {
-                if let Err(e) = remove_at(dir.as_fd(), &name) {
-                    tracing::warn!("{e}; the next start tries again");
+                if let Err(e) = sys::remove::remove_at(dir.as_fd(), &name) {
+                    tracing::warn!("removing trash/{}: {e}; the next start tries again", name.to_string_lossy());
                 }
                 *waiting.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
                 waiting.1.notify_all();

@@ -13,6 +13,7 @@
 //! namespace.rs  setns(2), unshare(2)
 //! own.rs        close_range(2), fork(3), giving free memory back
 //! process.rs    execve(2), close_range(2), kill(2), personality(2), keyctl(2), /proc/<pid>/stat
+//! remove.rs     unlinkat(2): whole trees of somebody else's
 //! rootfs.rs     openat2(2): paths inside a root file system
 //! sched.rs      sched_setattr(2), ioprio_set(2), set_mempolicy(2)
 //! seccomp.rs    seccomp(2)
@@ -39,6 +40,7 @@ pub mod mount;
 pub mod namespace;
 pub mod own;
 pub mod process;
+pub mod remove;
 pub mod rootfs;
 pub mod sched;
 pub mod seccomp;

@@ -1,6 +1,6 @@
 //! The first container that mounts a new volume over a path of its image finds there what the image has.
 
-use crate::volumes::{DATA, Volumes, open_directory, sync_directory};
+use crate::volumes::{DATA, Volumes, open_directory, remove_directory, sync_directory};
 use crate::{Error, Result, tree};
 use rustix::fs::{CWD, RenameFlags};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -26,7 +26,7 @@ impl Volumes {
             return deliver(&finished, &data).map(|()| true);
         }
         if unfinished.is_dir() {
-            std::fs::remove_dir_all(&unfinished).map_err(Error::io("remove", &unfinished))?;
+            remove_directory(&unfinished)?;
         }
         let empty = |path: &Path| {
             std::fs::read_dir(path).map(|mut entries| entries.next().is_none()).map_err(Error::io("read", path))
@@ -43,7 +43,7 @@ impl Volumes {
             sync_directory(&directory)
         })();
         if done.is_err() {
-            let _ = std::fs::remove_dir_all(&unfinished);
+            let _ = remove_directory(&unfinished);
         }
         done?;
         deliver(&finished, &data).map(|()| true)
@@ -65,5 +65,5 @@ fn deliver(finished: &Path, data: &Path) -> Result<()> {
     }
     tree::copy_attributes(from.as_fd(), &stat, to.as_fd(), data)?;
     sync_directory(data)?;
-    std::fs::remove_dir_all(finished).map_err(Error::io("remove", finished))
+    remove_directory(finished)
 }

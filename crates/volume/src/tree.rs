@@ -4,7 +4,7 @@
 use crate::{Error, Result};
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -12,6 +12,35 @@ use std::path::Path;
 
 /// Every level holds two descriptors open; no sane image is this deep.
 const DEEPEST: usize = 400;
+
+/// Bytes on disk of all that is below a directory; a file with several names counts once. The tree may change meanwhile:
+/// what vanishes does not count, and no link is followed.
+pub(crate) fn disk_usage(top: OwnedFd) -> u64 {
+    let mut seen = HashSet::new();
+    let mut bytes = 0;
+    let open = |fd: OwnedFd| Dir::read_from(&fd).ok().map(|entries| (fd, entries));
+    let mut levels: Vec<_> = open(top).into_iter().collect();
+    while let Some((fd, entries)) = levels.last_mut() {
+        let Some(Ok(entry)) = entries.next() else {
+            levels.pop();
+            continue;
+        };
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let Ok(stat) = rustix::fs::statat(&*fd, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        let below = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => directory(fd.as_fd(), name).ok(),
+            _ if stat.st_nlink > 1 && !seen.insert(stat.st_ino) => continue,
+            _ => None,
+        };
+        bytes += stat.st_blocks as u64 * 512;
+        // Every level holds two descriptors open.
+        levels.extend(below.filter(|_| levels.len() < DEEPEST).and_then(open));
+    }
+    bytes
+}
 
 struct Copy<'a> {
     root: BorrowedFd<'a>,

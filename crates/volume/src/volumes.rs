@@ -3,9 +3,10 @@
 use crate::{Error, Result};
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -130,7 +131,10 @@ impl Volumes {
             let name = entry.file_name();
             let name = name.to_string_lossy();
             if name.starts_with(".new-") || name.starts_with(".gone-") {
-                std::fs::remove_dir_all(entry.path()).map_err(Error::io("remove", entry.path()))?;
+                // What cannot be removed stands in nobody's way.
+                if let Err(error) = remove_directory(&entry.path()) {
+                    tracing::warn!("{error}; the next start tries again");
+                }
             }
         }
         Ok(Volumes { root: root.to_owned() })
@@ -179,7 +183,7 @@ impl Volumes {
             }
         });
         if new.exists() {
-            let _ = std::fs::remove_dir_all(&new);
+            let _ = remove_directory(&new);
         }
         made?;
         self.get(&name)
@@ -263,29 +267,22 @@ impl Volumes {
             other => other.map_err(Error::io("remove", &directory))?,
         }
         sync_directory(&self.root)?;
-        std::fs::remove_dir_all(&gone).map_err(Error::io("remove", &gone))
+        remove_directory(&gone)
     }
 
     /// Bytes on disk that a volume holds; a file with several names counts once.
     pub fn size(&self, name: &str) -> Result<u64> {
-        let mut waiting = vec![self.directory(name)?.join(DATA)];
-        let mut seen = HashSet::new();
-        let mut bytes = 0;
-        while let Some(directory) = waiting.pop() {
-            // A volume is written to while it is measured: what vanishes does not count.
-            let Ok(entries) = std::fs::read_dir(&directory) else { continue };
-            for entry in entries.flatten() {
-                let Ok(metadata) = entry.metadata() else { continue };
-                if metadata.is_dir() {
-                    waiting.push(entry.path());
-                } else if metadata.nlink() > 1 && !seen.insert((metadata.dev(), metadata.ino())) {
-                    continue;
-                }
-                bytes += metadata.blocks() * 512;
-            }
-        }
-        Ok(bytes)
+        let data = self.directory(name)?.join(DATA);
+        Ok(crate::tree::disk_usage(open_directory(&data)?))
     }
+}
+
+/// Removes a directory of the room's own with all that is in it, whatever a container has put there: a tree deeper than
+/// any path, too.
+pub(crate) fn remove_directory(path: &Path) -> Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    let name = std::ffi::CString::new(name.as_encoded_bytes()).map_err(|e| Error::Invalid(e.to_string()))?;
+    sys::remove::remove_at(open_directory(parent)?.as_fd(), &name).map_err(Error::os("remove", path))
 }
 
 pub(crate) fn open_directory(path: &Path) -> Result<std::os::fd::OwnedFd> {
