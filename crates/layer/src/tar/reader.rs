@@ -219,6 +219,7 @@ impl<R: BufRead> Reader<R> {
         let stored = size(header.size()?, records.size)?;
         entry.path.clear();
         header.name(&mut entry.path)?;
+        let plain_slash = entry.path.last() == Some(&b'/');
         for long in [before.name, records.path].into_iter().flatten() {
             entry.path = long;
         }
@@ -235,6 +236,10 @@ impl<R: BufRead> Reader<R> {
         entry.sparse = None;
         entry.size = 0;
         let slash = entry.path.last() == Some(&b'/');
+        if header.type_flag() == 0 && slash != plain_slash {
+            // Of the oldest archives, where a slash alone makes a directory: some readers look at the short name.
+            return Err(refuse(entry, "its short and its long name differ on whether it is a directory"));
+        }
         entry.kind = match header.type_flag() {
             0 if slash => Kind::Directory,
             b'0' | 0 => Kind::File,
