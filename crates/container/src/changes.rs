@@ -5,8 +5,9 @@ use crate::error::{Error, Result};
 use crate::view::View;
 use api::container::Change;
 use oci::runtime::Mount;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
-use std::os::fd::OwnedFd;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const MODIFIED: u8 = 0;
 const ADDED: u8 = 1;
@@ -29,7 +30,7 @@ impl Containers {
         let options = mount.options.iter().filter(|o| !o.starts_with("upperdir=")).cloned().collect();
         let below = View::open(&Mount { options, ..mount.clone() }, &base).map_err(wrong)?;
         let mut out = Vec::new();
-        walk(upper, "", &below, 0, &mut out).map_err(wrong)?;
+        walk(upper, &below, &mut out).map_err(wrong)?;
         out.sort_by(|a, b| a.path.cmp(&b.path));
         hide_mount_points(&mut out);
         Ok(out)
@@ -59,43 +60,57 @@ fn hide_mount_points(changes: &mut Vec<Change>) {
     }
 }
 
-fn walk(directory: OwnedFd, path: &str, below: &View, depth: usize, out: &mut Vec<Change>) -> std::io::Result<()> {
+/// Without recursion: how deep the tree is was for the container to say.
+fn walk(top: OwnedFd, below: &View, out: &mut Vec<Change>) -> std::io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let readable = rustix::fs::openat(&directory, ".", flags, Mode::empty())?;
-    for entry in rustix::fs::Dir::read_from(&readable)? {
+    let open = |at: BorrowedFd, name: &CStr, path: String| {
+        let readable = rustix::fs::openat(at, name, flags, Mode::empty())?;
+        let entries = rustix::fs::Dir::read_from(&readable)?;
+        Ok::<_, std::io::Error>((readable, entries, path))
+    };
+    let mut levels = vec![open(top.as_fd(), c".", String::new())?];
+    while let Some((readable, entries, path)) = levels.last_mut() {
+        let Some(entry) = entries.next() else {
+            levels.pop();
+            continue;
+        };
         let entry = entry?;
         let name = entry.file_name();
         if name == c"." || name == c".." {
             continue;
         }
-        if out.len() >= MAX_CHANGES || depth >= MAX_DEPTH {
+        let shown = format!("{path}/{}", name.to_string_lossy());
+        let Ok(stat) = rustix::fs::statat(&*readable, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        let next = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => Some(open(readable.as_fd(), name, shown.clone())?),
+            _ => None,
+        };
+        if out.len() >= MAX_CHANGES || levels.len() > MAX_DEPTH {
             return Err(std::io::ErrorKind::FileTooLarge.into());
         }
-        let shown = format!("{path}/{}", name.to_string_lossy());
-        let Ok(stat) = rustix::fs::statat(&readable, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        if kind == FileType::CharacterDevice && stat.st_rdev == 0 {
-            out.push(Change { kind: DELETED, path: shown });
-            continue;
+        if let Some(kind) = kind_of(&shown, &stat, below)? {
+            out.push(Change { kind, path: shown });
         }
-        match below.status(&shown)? {
-            None => out.push(Change { kind: ADDED, path: shown.clone() }),
-            // A directory is copied up for what changed in it; it has itself changed only when its times or mode say so.
-            Some(old) if kind == FileType::Directory && FileType::from_raw_mode(old.st_mode) == kind => {
-                let same = (old.st_mtime, old.st_mtime_nsec, old.st_mode, old.st_uid, old.st_gid)
-                    == (stat.st_mtime, stat.st_mtime_nsec, stat.st_mode, stat.st_uid, stat.st_gid);
-                if !same {
-                    out.push(Change { kind: MODIFIED, path: shown.clone() });
-                }
-            }
-            Some(_) => out.push(Change { kind: MODIFIED, path: shown.clone() }),
-        }
-        if kind == FileType::Directory {
-            let child = rustix::fs::openat(&readable, name, OFlags::PATH | flags, Mode::empty())?;
-            walk(child, &shown, below, depth + 1, out)?;
-        }
+        levels.extend(next);
     }
     Ok(())
+}
+
+/// What became of the thing at a path; nothing when it is as it was.
+fn kind_of(path: &str, stat: &Stat, below: &View) -> std::io::Result<Option<u8>> {
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if kind == FileType::CharacterDevice && stat.st_rdev == 0 {
+        return Ok(Some(DELETED));
+    }
+    Ok(match below.status(path)? {
+        None => Some(ADDED),
+        // A directory is copied up for what changed in it; it has itself changed only when its times or mode say so.
+        Some(old) if kind == FileType::Directory && FileType::from_raw_mode(old.st_mode) == kind => {
+            let facts = |s: &Stat| (s.st_mtime, s.st_mtime_nsec, s.st_mode, s.st_uid, s.st_gid);
+            (facts(&old) != facts(stat)).then_some(MODIFIED)
+        }
+        Some(_) => Some(MODIFIED),
+    })
 }
 
 #[cfg(test)]

@@ -116,11 +116,11 @@ pub(crate) fn resolve(spec: &str, group_add: &[String], files: &Files) -> Result
     for added in group_add {
         all.push(find_group(added, files)?.ok_or_else(|| invalid!("Unable to find group {added}"))?);
     }
+    let mut seen = std::collections::HashSet::new();
+    all.retain(|g| seen.insert(*g));
     if all.len() > MAX_GROUPS {
         return Err(invalid!("user {spec:?} has more than {MAX_GROUPS} groups"));
     }
-    let mut seen = std::collections::HashSet::new();
-    all.retain(|g| seen.insert(*g));
     let home = if home.starts_with('/') && !home.chars().any(char::is_control) { home } else { "/" };
     Ok(Account { uid, gid, groups: all, home: home.to_owned() })
 }
@@ -187,10 +187,87 @@ mod tests {
         assert_eq!(add("none").unwrap_err(), "Unable to find group none");
     }
 
-    proptest::proptest! {
+    fn text_of(list: Vec<String>) -> Vec<u8> {
+        list.join("\n").into_bytes()
+    }
+
+    /// Lines of passwd or group: sound ones, and such as must not count.
+    fn lines_of() -> impl Strategy<Value = Vec<u8>> {
+        let number = prop_oneof![4 => "[0-9]{1,3}", 1 => Just("0".to_owned()), 1 => "(-1|\\+0|0x0| 0|0 |4294967296|2147483648||00)"];
+        let name = prop_oneof![4 => "(root|ann|bob|wheel)", 1 => "[0-9]{1,2}", 1 => "[a-z:, #\u{e4}]{0,4}"];
+        let members = "((ann|bob|root|7)?,?){0,3}";
+        let line = (name, number.clone(), number, members)
+            .prop_map(|(name, a, b, rest)| format!("{name}:x:{a}:{b}:{rest}:/home"));
+        prop::collection::vec(prop_oneof![6 => line, 1 => "[a-z0-9:]{0,10}"], 0..8).prop_map(text_of)
+    }
+
+    /// Decimal digits, in range.
+    fn naive(text: &str) -> Option<u32> {
+        let digits = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+        digits.then(|| text.parse::<u128>().unwrap_or(u128::MAX)).filter(|n| *n < 1 << 31).map(|n| n as u32)
+    }
+
+    /// Whether `file` has a line of this name with this number in its third field.
+    fn has(file: &[u8], name: &str, id: u32) -> bool {
+        String::from_utf8_lossy(file).lines().any(|line| {
+            let fields: Vec<&str> = line.trim().split(':').collect();
+            fields.len() > 2 && fields[0] == name && naive(fields[2]) == Some(id)
+        })
+    }
+
+    fn sound(spec: &str, add: &[String], files: &Files) -> std::result::Result<(), TestCaseError> {
+        let Ok(account) = resolve(spec, add, files) else { return Ok(()) };
+        let (user, group) = spec.split_once(':').unwrap_or((spec, ""));
+        match user {
+            "" => prop_assert_eq!(account.uid, 0),
+            user if user.chars().all(|c| c.is_ascii_digit()) => prop_assert_eq!(Some(account.uid), naive(user)),
+            user => prop_assert!(has(&files.passwd, user, account.uid), "{} is {}", user, account.uid),
+        }
+        let of = |group: &str| account.groups.iter().any(|g| Some(*g) == naive(group) || has(&files.group, group, *g));
+        if !group.is_empty() {
+            prop_assert!(
+                naive(group) == Some(account.gid) || naive(group).is_none() && has(&files.group, group, account.gid)
+            );
+        }
+        prop_assert!(add.iter().all(|group| of(group)), "{:?} of {:?}", account, add);
+        let unique: std::collections::BTreeSet<_> = account.groups.iter().collect();
+        prop_assert_eq!(unique.len(), account.groups.len());
+        prop_assert!(account.groups.contains(&account.gid) && account.groups.iter().all(|g| *g <= MAX_ID));
+        prop_assert!(account.home.starts_with('/') && !account.home.contains(['\n', '\0', ':']));
+        Ok(())
+    }
+
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn any_bytes_any_spec(spec in ".{0,12}", passwd: Vec<u8>, group: Vec<u8>) {
-            let _ = resolve(&spec, &[], &Files { passwd, group });
+            sound(&spec, &[], &Files { passwd, group })?;
         }
+
+        #[test]
+        fn who_is_meant_is_in_the_file_or_is_the_number(
+            spec in "(root|ann|bob|wheel|[0-9]{1,3}|-1|\\+0|0x0|00||2147483648|18446744073709551616)(:(root|wheel|[0-9]{0,3}|-1|4294967296))?",
+            add in prop::collection::vec("(root|wheel|[0-9]{1,3}|-1||00)", 0..3),
+            passwd in lines_of(), group in lines_of(),
+        ) {
+            sound(&spec, &add, &Files { passwd, group })?;
+        }
+    }
+
+    #[test]
+    fn the_longest_files_are_read_at_once() {
+        let file = |line: &str| line.repeat(MAX_FILE / line.len()).into_bytes();
+        let begun = std::time::Instant::now();
+        let files = Files { passwd: file("u:x:5:5::/:\n"), group: file("g:x:7:u,u,u\n") };
+        assert_eq!(resolve("u", &[], &files).unwrap().groups, [5, 7]);
+        let one = Files { passwd: file("x"), group: format!("g:x:7:{}", "u,".repeat(MAX_FILE / 2)).into_bytes() };
+        assert!(resolve("u", &[], &one).is_err());
+        let many: String = (0..70_000).map(|n| format!("g:x:{n}:u\n")).collect();
+        let many = Files { passwd: b"u:x:5:5::/:\n".to_vec(), group: many.into_bytes() };
+        assert!(resolve("u", &[], &many).unwrap_err().to_string().contains("more than 65536 groups"));
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
     }
 }

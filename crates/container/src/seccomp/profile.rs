@@ -3,6 +3,7 @@
 use super::{Conditional, Facts};
 use oci::runtime::{Seccomp, SyscallArg, SyscallRule};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 /// The longest profile read: Docker's own has 12 KiB.
 const MAX_LENGTH: usize = 1 << 20;
@@ -90,6 +91,32 @@ const ACTIONS: [&str; 9] = [
 const OPERATORS: [&str; 7] =
     ["SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_MASKED_EQ"];
 
+/// Every key of a profile.
+const KEYS: [&str; 22] = [
+    "defaultAction",
+    "defaultErrnoRet",
+    "architectures",
+    "archMap",
+    "flags",
+    "listenerPath",
+    "listenerMetadata",
+    "syscalls",
+    "architecture",
+    "subArchitectures",
+    "name",
+    "names",
+    "action",
+    "errnoRet",
+    "args",
+    "includes",
+    "excludes",
+    "index",
+    "value",
+    "valueTwo",
+    "op",
+    "minKernel",
+];
+
 pub(super) fn parse(json: &str, facts: Facts) -> Result<Option<Seccomp>, String> {
     if json.len() > MAX_LENGTH {
         return Err(format!("seccomp profile of {} bytes is larger than {MAX_LENGTH}", json.len()));
@@ -99,6 +126,7 @@ pub(super) fn parse(json: &str, facts: Facts) -> Result<Option<Seccomp>, String>
         return Err("a seccomp profile is a JSON object".into());
     }
     let profile: Profile = serde_json::from_str(json).map_err(|e| e.to_string())?;
+    strict(&serde_json::from_str(json).map_err(|e| e.to_string())?)?;
     if profile.default_action.is_empty() && profile.syscalls.is_empty() {
         return Ok(None);
     }
@@ -125,6 +153,32 @@ pub(super) fn parse(json: &str, facts: Facts) -> Result<Option<Seccomp>, String>
         }
     }
     Ok(Some(out))
+}
+
+/// What serde takes and Go does not, or the other way round: a list in place of an object is its fields in their order, and a
+/// key in another case is the key. Either would leave out a part of the profile.
+fn strict(value: &Value) -> Result<(), String> {
+    let all = match value {
+        Value::Array(list) => return list.iter().try_for_each(strict),
+        Value::Object(map) => map,
+        _ => return Ok(()),
+    };
+    for (key, inner) in all {
+        if let Some(known) = KEYS.iter().find(|known| *known != key && known.eq_ignore_ascii_case(key)) {
+            return Err(format!("seccomp profile: {key:?} is no key of it, {known:?} is"));
+        }
+        let shape = match (key.as_str(), inner) {
+            (_, Value::Null) => true,
+            ("includes" | "excludes", inner) => inner.is_object(),
+            ("archMap" | "syscalls" | "args", Value::Array(list)) => list.iter().all(Value::is_object),
+            _ => true,
+        };
+        if !shape {
+            return Err(format!("seccomp profile: {key:?} is no object, or no list of objects"));
+        }
+        strict(inner)?;
+    }
+    Ok(())
 }
 
 fn conditional(call: Call) -> Result<Conditional, String> {
@@ -176,7 +230,165 @@ fn release(text: &str) -> Result<Option<(u32, u32)>, String> {
 /// `X.Y…` as numbers.
 pub(crate) fn kernel(text: &str) -> Option<(u32, u32)> {
     let mut parts = text.split('.');
-    let major = parts.next()?.parse().ok()?;
+    let major = parts.next().filter(|t| t.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()?;
     let minor: String = parts.next()?.chars().take_while(char::is_ascii_digit).collect();
     Some((major, minor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn rich() -> Value {
+        json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1, "flags": ["SECCOMP_FILTER_FLAG_LOG"],
+        "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86"]}],
+        "syscalls": [
+            {"names": ["read", "write"], "action": "SCMP_ACT_ALLOW", "args": null, "comment": "", "includes": {}, "excludes": {}},
+            {"name": "socket", "action": "SCMP_ACT_ERRNO", "errnoRet": 22,
+                "args": [{"index": 0, "value": 40, "valueTwo": 0, "op": "SCMP_CMP_NE"}]},
+            {"names": ["mount"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_ADMIN"], "minKernel": "4.8"}},
+            {"names": ["bpf"], "action": "SCMP_ACT_KILL", "excludes": {"caps": ["CAP_BPF"], "arches": ["s390x"]}}
+        ]})
+    }
+
+    fn odd() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(json!(null)),
+            Just(json!(-1)),
+            Just(json!(7)),
+            Just(json!(u64::MAX)),
+            Just(json!("")),
+            Just(json!("SCMP_ACT_WHAT")),
+            Just(json!("SCMP_ACT_LOG")),
+            Just(json!([])),
+            Just(json!({})),
+            Just(json!([[]])),
+            Just(json!([0, 1, 2, "SCMP_CMP_EQ"])),
+            Just(json!(["CAP_CHOWN"])),
+            Just(json!("99.0")),
+            Just(json!("+4.8")),
+            Just(json!("4.8-rc1")),
+            Just(json!("4")),
+            any::<u8>().prop_map(|n| json!(n)),
+        ]
+    }
+
+    fn apply(value: &mut Value, path: &[prop::sample::Index], how: u8, odd: &Value) {
+        let Some((first, rest)) = path.split_first() else { return *value = odd.clone() };
+        match value {
+            Value::Object(map) if !map.is_empty() => {
+                let key = map.keys().nth(first.index(map.len())).unwrap().clone();
+                match (rest.is_empty(), how) {
+                    (true, 0) => drop(map.remove(&key)),
+                    (true, 1) => *value = map.values().cloned().collect(),
+                    (true, 2) => {
+                        let inner = map.remove(&key).unwrap();
+                        map.insert(key.to_uppercase(), inner);
+                    }
+                    _ => apply(map.get_mut(&key).unwrap(), rest, how, odd),
+                }
+            }
+            Value::Array(list) if !list.is_empty() => {
+                let n = first.index(list.len());
+                apply(&mut list[n], rest, how, odd);
+            }
+            other => *other = odd.clone(),
+        }
+    }
+
+    fn strings(v: Option<&Value>) -> Vec<String> {
+        v.and_then(Value::as_array).map_or(vec![], |a| a.iter().map(|s| s.as_str().unwrap().to_owned()).collect())
+    }
+
+    /// Whether a rule stands, read off the JSON by hand.
+    fn stands(call: &Value, facts: Facts) -> bool {
+        let part = |side: &str, key: &str| strings(call.get(side).and_then(|f| f.get(key)));
+        let has = |c: &String| facts.capabilities.contains(c);
+        let release = |side: &str| {
+            let text = call.get(side)?.get("minKernel")?.as_str().filter(|t| !t.is_empty())?;
+            let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse::<u32>().unwrap());
+            Some((numbers.next().unwrap(), numbers.next().unwrap()))
+        };
+        let arches = part("includes", "arches");
+        part("includes", "caps").iter().all(has)
+            && !part("excludes", "caps").iter().any(has)
+            && (arches.is_empty() || arches.iter().any(|a| a == facts.arch))
+            && !part("excludes", "arches").iter().any(|a| a == facts.arch)
+            && release("includes").is_none_or(|min| facts.kernel >= min)
+            && release("excludes").is_none_or(|max| facts.kernel < max)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 800, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_changed_profile_means_what_it_says_or_is_refused(
+            changes in prop::collection::vec((prop::collection::vec(any::<prop::sample::Index>(), 1..5), 0u8..6, odd()), 0..4),
+            admin: bool, kernel in (3u32..7, 0u32..20),
+        ) {
+            let mut value = rich();
+            for (path, how, odd) in &changes {
+                apply(&mut value, path, *how, odd);
+            }
+            let capabilities = if admin { vec!["CAP_SYS_ADMIN".to_owned(), "CAP_BPF".to_owned()] } else { vec![] };
+            let facts = Facts { capabilities: &capabilities, arch: "amd64", kernel };
+            let read = match parse(&value.to_string(), facts) {
+                Ok(Some(read)) => read,
+                Ok(None) => {
+                    let none = |key: &str| value[key].is_null() || value[key] == json!("") || value[key] == json!([]);
+                    prop_assert!(none("defaultAction") && none("syscalls"), "{}", value);
+                    return Ok(());
+                }
+                Err(_) => {
+                    prop_assert!(!changes.is_empty());
+                    return Ok(());
+                }
+            };
+            prop_assert_eq!(Some(read.default_action.as_str()), value["defaultAction"].as_str());
+            prop_assert_eq!(&read.flags, &strings(value.get("flags")));
+            let none = Vec::new();
+            let calls: Vec<&Value> = value["syscalls"].as_array().unwrap_or(&none).iter().filter(|c| stands(c, facts)).collect();
+            prop_assert_eq!(calls.len(), read.syscalls.len(), "{}", value);
+            for (call, rule) in calls.into_iter().zip(&read.syscalls) {
+                let mut names = strings(call.get("names"));
+                names.extend(call.get("name").and_then(Value::as_str).filter(|n| !n.is_empty()).map(str::to_owned));
+                prop_assert_eq!(&rule.names, &names);
+                prop_assert_eq!(Some(rule.action.as_str()), call["action"].as_str());
+                prop_assert_eq!(rule.errno_ret.map(u64::from), call["errnoRet"].as_u64());
+                let args = call["args"].as_array().unwrap_or(&none);
+                prop_assert_eq!(rule.args.len(), args.len());
+                for (arg, read) in args.iter().zip(&rule.args) {
+                    prop_assert!(read.index < 6 && OPERATORS.contains(&read.op.as_str()));
+                    prop_assert_eq!(Some(read.value), arg.get("value").map_or(Some(0), Value::as_u64));
+                    prop_assert_eq!(u64::from(read.index), arg.get("index").map_or(0, |v| v.as_u64().unwrap()));
+                }
+            }
+        }
+
+        #[test]
+        fn any_text_is_a_profile_or_none(text in any::<String>(), json in "[\\[\\]{}\",:a-z0-9]{0,60}") {
+            let facts = Facts { capabilities: &[], arch: "amd64", kernel: (6, 1) };
+            let _ = (parse(&text, facts), parse(&json, facts));
+            let _ = kernel(&text);
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_profile_is_left_out_silently() {
+        let facts = Facts { capabilities: &[], arch: "amd64", kernel: (6, 1) };
+        for bad in [
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","Syscalls":[{"names":["mount"],"action":"SCMP_ACT_ERRNO"}]}"#,
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mount"],"action":"SCMP_ACT_ERRNO","Args":[]}]}"#,
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[["","mount","SCMP_ACT_ERRNO"]]}"#,
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mount"],"action":"SCMP_ACT_ERRNO","includes":[]}]}"#,
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["a"],"action":"SCMP_ACT_ERRNO","includes":{"minKernel":"+5.1"}}]}"#,
+        ] {
+            assert!(parse(bad, facts).is_err(), "{bad}");
+        }
+        let long = format!("{{\"defaultAction\":\"{}\"}}", "x".repeat(MAX_LENGTH));
+        assert!(parse(&long, facts).unwrap_err().contains("larger than"));
+        assert!(parse(&"{\"syscalls\":[".repeat(50_000), facts).is_err());
+    }
 }
