@@ -270,10 +270,36 @@ mod tests {
         }
     }
 
+    /// Everything but letters and digits as `%XX`.
+    fn encode(text: &str) -> String {
+        let one = |b: u8| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") };
+        text.bytes().map(one).collect()
+    }
+
     proptest::proptest! {
         #[test]
         fn any_query_is_read(text in ".{0,60}") {
-            let _ = Query::parse(Some(&text)).integer("a");
+            let query = Query::parse(Some(&text));
+            let _ = (query.integer("a"), query.filters(&["a"]), query.boolean("a"));
+            proptest::prop_assert!(decode(&text, true).len() <= 3 * text.len());
+        }
+
+        #[test]
+        fn a_query_reads_back(pairs in proptest::collection::vec(("[a-z]{1,3}", proptest::arbitrary::any::<String>()), 0..5)) {
+            let text: Vec<String> = pairs.iter().map(|(k, v)| format!("{k}={}", encode(v))).collect();
+            let query = Query::parse(Some(&text.join("&")));
+            for (key, _) in &pairs {
+                let all: Vec<String> = pairs.iter().filter(|(k, _)| k == key).map(|(_, v)| v.clone()).collect();
+                proptest::prop_assert_eq!(query.all(key), all);
+            }
+        }
+
+        #[test]
+        fn any_body_is_read_or_refused(bytes: Vec<u8>) {
+            if let Ok(value) = parse::<serde_json::Value>(&bytes) {
+                proptest::prop_assert_eq!(value, serde_json::from_slice::<serde_json::Value>(&bytes).unwrap());
+            }
+            let _ = parse::<api::container::CreateContainer>(&bytes);
         }
     }
 }
