@@ -8,6 +8,7 @@ mod copy;
 mod course;
 mod docker_cli;
 mod errors;
+mod escapes;
 mod images;
 mod isolation;
 mod lifecycle;

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 use tests::evil::{self, Evil, Parts, found};
 use tests::tar::{Tar, header, sum};
-use tests::{Canary, Engine, Said, busybox_tar, need_root};
+use tests::{Canary, Engine, Said, busybox_tar, need_root, wait_for};
 
 /// What must become of an archive.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -256,6 +256,43 @@ fn pulled_archives_stay_inside() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     forget_all(&e, &empty);
+    e.alive();
+}
+
+/// The same archives as uploads into a container, running and stopped: there whiteouts are names like any other, and what is
+/// absent can be no link's target.
+#[test]
+fn copied_archives_stay_inside() {
+    need_root!();
+    let mut e = Engine::with_busybox();
+    let canary = Canary::new();
+    let before = e.stored();
+    e.dhow(["create", "--name", "still", "busybox"]).ok();
+    e.dhow(["run", "-d", "--name", "run", "-v", "/volume", "busybox", "sleep", "1d"]).ok();
+    let mut wrong = Vec::new();
+    for (n, (name, archive, want)) in archives(canary.path()).into_iter().enumerate() {
+        let (container, path) = [("still", "/"), ("run", "/tmp"), ("run", "/volume")][n % 3];
+        let (code, text) = e.raw("PUT", &format!("/containers/{container}/archive?path={path}"), &archive);
+        let own = name.starts_with("whiteout") || name.starts_with("device") || name.starts_with("opaque");
+        let right = match want {
+            Refused if !own => code >= 400,
+            Taken if !own => code == 200,
+            _ => code == 200 || code >= 400,
+        };
+        if !right || code != 200 && !text.contains("message") || text.contains("panic") {
+            wrong.push(format!("{name} in {container}:{path}: want {want:?}, got {code} {text}"));
+        }
+        canary.check(name);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // Whatever was made there, reading it again leads nowhere either.
+    for (container, path) in [("still", "/etc"), ("run", "/tmp"), ("run", "/volume")] {
+        let (code, text) = e.raw("GET", &format!("/containers/{container}/archive?path={path}"), b"");
+        assert!(code == 200 && !text.contains("alive"), "{container}:{path}: {code}");
+    }
+    e.dhow(["rm", "-f", "-v", "still", "run"]).ok();
+    canary.check("rm");
+    wait_for("the stores to be as they were", || (e.stored() == before).then_some(()));
     e.alive();
 }
 
