@@ -17,7 +17,7 @@ use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
 /// Files in a batch. Three batches can be under way, and each of their files is open.
-const FILES: usize = 64;
+const FILES: usize = 32;
 /// Bytes of a batch: it stays in the second-level cache.
 const BYTES: usize = 256 << 10;
 /// A file with more is written at once, from where its bytes lie.
