@@ -31,6 +31,16 @@ fn registries() -> Vec<(&'static str, &'static [&'static str])> {
         ("manifest-trailing", &["manifest", "trailing"]),
         ("manifest-twice", &["manifest", "duplicate"]),
         ("manifest-digest", &["digest", "verification"]),
+        ("manifest-bom", &["manifest"]),
+        ("manifest-cased", &["case"]),
+        ("manifest-deep-twice", &["duplicate"]),
+        ("manifest-list", &["manifest"]),
+        ("by-digest", &["digest", "verification"]),
+        ("index-by-digest", &["digest", "verification"]),
+        ("index-lies", &["manifest", "says it is"]),
+        ("index-size", &["bytes", "says"]),
+        ("index-cycle", &["digest", "verification"]),
+        ("index-wide", &["no matching manifest"]),
         ("digest-path", &["digest", "manifest"]),
         ("digest-case", &["digest", "manifest"]),
         ("index-deep", &["index", "manifest", "nest"]),
@@ -143,6 +153,42 @@ fn misbehave(case: &str, good: &Parts, asked: &evil::Asked) -> Answer {
                 None => found(media::INDEX, &levels[8]),
             }
         }
+        "manifest-bom" if is_manifest => manifest(format!("\u{feff}{}", good.manifest).as_bytes()),
+        "manifest-cased" if is_manifest => {
+            let text = good.manifest.to_string();
+            manifest(format!("{},\"Layers\":[]}}", text.strip_suffix('}').unwrap()).as_bytes())
+        }
+        "manifest-deep-twice" if is_manifest => {
+            let size = format!("\"size\":{}", good.layers[0].len());
+            manifest(good.manifest.to_string().replacen(&size, &format!("{size},{size}"), 1).as_bytes())
+        }
+        "manifest-list" if is_manifest => {
+            let fields = ["schemaVersion", "mediaType", "config", "layers"].map(|key| good.manifest[key].clone());
+            manifest(json!(fields).to_string().as_bytes())
+        }
+        // Asked for by a digest, it gives the sound image of another.
+        "by-digest" if is_manifest => manifest(good.manifest.to_string().as_bytes()),
+        "index-by-digest" | "index-lies" | "index-size" | "index-cycle" if is_manifest => {
+            let child = good.manifest.to_string().into_bytes();
+            let mut one = evil::descriptor(media::MANIFEST, &child);
+            match case {
+                "index-lies" => one["mediaType"] = media::INDEX.into(),
+                "index-size" => one["size"] = (child.len() + 1).into(),
+                _ => {}
+            }
+            let index = json!({"schemaVersion": 2, "mediaType": media::INDEX, "manifests": [one]}).to_string();
+            match (path.contains("/sha256:"), case) {
+                (false, _) | (_, "index-cycle") => found(media::INDEX, index.as_bytes()),
+                (_, "index-by-digest") => manifest(format!("{} ", good.manifest).as_bytes()),
+                _ => manifest(&child),
+            }
+        }
+        "index-wide" if is_manifest => {
+            let mut one = evil::descriptor(media::MANIFEST, b"{}");
+            one["platform"] = json!({"os": "linux", "architecture": "none"});
+            let index = json!({"schemaVersion": 2, "mediaType": media::INDEX, "manifests": vec![one; 10_000]});
+            found(media::INDEX, index.to_string().as_bytes())
+        }
         "index-empty" if is_manifest => found(media::INDEX, json!({"schemaVersion": 2, "manifests": []}).to_string().as_bytes()),
         "foreign-url" => {
             bad.manifest["layers"][0] = evil::descriptor("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", b"away");
@@ -187,7 +233,8 @@ fn a_registry_may_do_as_it_likes() {
     let running: Vec<_> = cases
         .iter()
         .map(|(case, _)| {
-            let mut command = e.dhow_command(["pull", &format!("{}/{case}", server.host)]);
+            let by = if *case == "by-digest" { format!("@{}", digest(b"another")) } else { String::new() };
+            let mut command = e.dhow_command(["pull", &format!("{}/{case}{by}", server.host)]);
             command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
             command.stderr(std::process::Stdio::piped()).spawn().unwrap()
         })
