@@ -75,6 +75,16 @@ pub struct Options {
     pub stop_timeout: Option<i64>,
 }
 
+impl Options {
+    /// Refuses what no container could be made with, before there is one.
+    ///
+    /// # Errors
+    /// As for a container that asks for it.
+    pub fn check(&self) -> Result<()> {
+        crate::check::options(self)
+    }
+}
+
 /// Name of the runtime inside `dhow-init`.
 pub const BUILTIN_RUNTIME: &str = "dhow";
 

@@ -150,7 +150,7 @@ fn options(config: &Config) -> Result<container::Options> {
         })?;
         Ok((name.clone(), supervisor::protocol::ForeignRuntime { path, args: runtime.args.clone() }))
     });
-    Ok(container::Options {
+    let options = container::Options {
         defaults: container::Defaults {
             ulimits: config.ulimits.values().cloned().collect(),
             cgroup_parent: config.cgroup_parent.clone(),
@@ -169,7 +169,9 @@ fn options(config: &Config) -> Result<container::Options> {
         runtimes: runtimes.collect::<Result<_>>()?,
         default_runtime: config.default_runtime.clone(),
         stop_timeout: None,
-    })
+    };
+    options.check()?;
+    Ok(options)
 }
 
 fn find_program(name: &str) -> Option<std::path::PathBuf> {

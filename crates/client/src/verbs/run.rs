@@ -4,7 +4,7 @@ use super::lifecycle::path;
 use super::pull;
 use crate::engine::{Ask, Engine, next_piece};
 use crate::failure::{Failure, Result, describe};
-use crate::flags::Parsed;
+use crate::flags::{Parsed, quote};
 use crate::stream::{DETACH_KEYS, End, Join, follow_size, forward_signals, join};
 use crate::{options, output, reference, terminal};
 use api::container::{CreateContainer, Created, Wait};
@@ -198,6 +198,7 @@ async fn make(engine: &Engine<'_>, flags: &Parsed, body: CreateContainer) -> Res
         Some(platform) => platform.to_string(),
         None => std::env::var("DOCKER_DEFAULT_PLATFORM").unwrap_or_default(),
     };
+    check_platform(&platform)?;
     let fetch = async || match &image {
         Some(image) => pull::pull(engine, image, &platform, quiet, pull::To::Stderr).await,
         None => Err(Failure::new("invalid reference format")),
@@ -230,6 +231,18 @@ async fn make(engine: &Engine<'_>, flags: &Parsed, body: CreateContainer) -> Res
     }
     cid.write(&created.id)?;
     Ok(created)
+}
+
+/// Refuses what names no platform, in the words of Docker's client.
+fn check_platform(text: &str) -> Result<()> {
+    if text.is_empty() || text.parse::<oci::Platform>().is_ok() {
+        return Ok(());
+    }
+    let why = match text.split('/').count() {
+        1 => "unknown operating system or architecture: invalid argument",
+        _ => "cannot parse platform specifier: invalid argument",
+    };
+    Err(Failure::new(format!("error parsing specified platform: {}: {why}", quote(text))))
 }
 
 /// `--cidfile`: there before the container is, and gone when none comes of it.

@@ -114,6 +114,20 @@ fn container(config: &mut ContainerConfig) -> Result<()> {
     Ok(())
 }
 
+/// What every container gets that asks for nothing else.
+///
+/// # Errors
+/// As for a container that asks for it.
+pub(crate) fn options(options: &crate::Options) -> Result<()> {
+    log(&options.log, std::path::PathBuf::new()).map_err(|e| e.context("failed to set log opts"))?;
+    rlimits(&options.defaults.ulimits)?;
+    modes::cgroup_parent(&options.defaults.cgroup_parent)?;
+    match options.dns.iter().find(|server| server.parse::<IpAddr>().is_err()) {
+        Some(server) => Err(invalid!("{server} is not an ip address")),
+        None => Ok(()),
+    }
+}
+
 /// Six pairs of hex digits.
 pub(crate) fn mac(text: &str) -> Result<[u8; 6]> {
     let mut out = [0; 6];

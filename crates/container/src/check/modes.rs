@@ -91,7 +91,7 @@ pub(super) fn namespaces(host: &HostConfig) -> Result<()> {
 }
 
 /// A path below the root of the control groups, and nowhere else.
-fn cgroup_parent(parent: &str) -> Result<()> {
+pub(crate) fn cgroup_parent(parent: &str) -> Result<()> {
     let good = parent.len() <= 1024
         && !parent.split('/').any(|part| part == ".." || part == ".")
         && !parent.contains(|c: char| c.is_control() || c.is_whitespace() || c == ':');

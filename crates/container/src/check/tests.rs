@@ -120,6 +120,21 @@ fn modes() {
         refused(|c, h| (c.hostname, h.uts_mode) = ("x".into(), "host".into())),
         "conflicting options: hostname and the UTS mode"
     );
+    let engine = |change: &dyn Fn(&mut crate::Options)| {
+        let mut options = crate::Options::default();
+        change(&mut options);
+        options.check().map_err(|e| e.to_string())
+    };
+    assert_eq!(engine(&|_| {}), Ok(()));
+    let opt = |key: &str, value: &str| [(key.to_owned(), value.to_owned())].into_iter().collect();
+    assert_eq!(
+        engine(&|o| o.log.config = opt("nosuch", "1")).unwrap_err(),
+        "failed to set log opts: unknown log opt 'nosuch' for json-file log driver"
+    );
+    assert_eq!(engine(&|o| o.dns = vec!["x".into()]).unwrap_err(), "x is not an ip address");
+    let ulimit = || api::container::Ulimit { name: "foo".into(), hard: 1, soft: 1 };
+    assert_eq!(engine(&|o| o.defaults.ulimits = vec![ulimit()]).unwrap_err(), "invalid ulimit type: foo");
+    assert!(engine(&|o| o.defaults.cgroup_parent = "../x".into()).unwrap_err().starts_with("invalid cgroup-parent"));
     assert!(refused(|_, h| h.resources.cgroup_parent = "../../x".into()).starts_with("invalid cgroup-parent"));
 }
 
