@@ -6,9 +6,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The format of the tree below the data root.
 const FORMAT: &str = "1";
+
+/// How long the lock of a daemon that is no more may outlive it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Held while the daemon lives; the kernel gives it back however the process ends.
 pub struct DataRoot {
@@ -34,10 +38,16 @@ pub fn data_root(root: &Path) -> Result<DataRoot> {
         .mode(0o600)
         .open(&path)
         .with_context(|| format!("opening {}", path.display()))?;
-    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+    let deadline = Instant::now() + PATIENCE;
+    while flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut pid = String::new();
+        lock.rewind()?;
         lock.read_to_string(&mut pid)?;
-        bail!("the data root {} is in use by another daemon (process {})", root.display(), pid.trim());
+        // One that was killed while it made a child: the child has the lock until it executes its program.
+        if pid.trim().parse().is_ok_and(is_daemon) || Instant::now() > deadline {
+            bail!("the data root {} is in use by another daemon (process {})", root.display(), pid.trim());
+        }
+        std::thread::sleep(Duration::from_millis(2));
     }
     lock.set_len(0)?;
     lock.rewind()?;
@@ -115,6 +125,23 @@ mod tests {
         drop(data_root(&root).unwrap());
         std::fs::write(root.join("version"), "9\n").unwrap();
         assert!(data_root(&root).err().unwrap().to_string().contains("has format 9"));
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn the_lock_of_the_dead_is_waited_for() {
+        let root = std::env::temp_dir().join(format!("dhow-dead-lock-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        // No process has this number.
+        std::fs::write(root.join("lock"), "4194305\n").unwrap();
+        let child = File::open(root.join("lock")).unwrap();
+        flock(&child, FlockOperation::LockExclusive).unwrap();
+        let next = std::thread::spawn({
+            let root = root.clone();
+            move || data_root(&root).map(drop).map_err(|e| e.to_string())
+        });
+        drop(child);
+        assert_eq!(next.join().unwrap(), Ok(()));
         std::fs::remove_dir_all(&root).unwrap();
     }
 
