@@ -20,7 +20,7 @@ use std::process::{Command, ExitCode, Stdio};
 type Outcome = Result<(), String>;
 
 /// What the integration tests run beside us, as Debian and Ubuntu name it.
-const PACKAGES: [&str; 14] = [
+const PACKAGES: [&str; 19] = [
     "busybox-static",
     "debootstrap",
     "skopeo",
@@ -35,6 +35,11 @@ const PACKAGES: [&str; 14] = [
     "curl",
     "e2fsprogs",
     "ca-certificates",
+    "openssl",
+    "python3",
+    "bzip2",
+    "xz-utils",
+    "zstd",
 ];
 
 fn main() -> ExitCode {
