@@ -78,7 +78,7 @@ fn both_clients_say_the_same() {
         &["ps", "-a", "--format", "{{nofunc}}"],
         &["ps", "-a", "--no-trunc", "--format", "{{.Command}}"],
         &["images", "-q", "--no-trunc"],
-        &["images", "--filter", "reference=busy*", "--format", "{{.Repository}} {{.Tag}} {{.Containers}} {{.Size}}"],
+        &["images", "--filter", "reference=busy*", "--format", "{{.Repository}} {{.Tag}} {{.Size}}"],
         &["images", "--filter", "nope=1"],
         &["history", "-q", "busybox"],
         &["history", "--format", "{{.ID}} {{.Size}} {{.CreatedBy}} {{.Comment}}", "busybox"],
