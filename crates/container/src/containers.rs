@@ -109,6 +109,8 @@ pub(crate) struct Shared {
     pub closing: std::sync::atomic::AtomicBool,
     /// What had to be put aside when it was opened.
     pub reports: Vec<String>,
+    /// Makes supervisors, and keeps one ready.
+    pub spawner: Arc<supervisor::Spawner>,
     /// While it is open, moves between cgroups are quick on kernels before 6.18 (`docs/adr/002`).
     pub _moves: Option<OwnedFd>,
 }

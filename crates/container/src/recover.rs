@@ -39,6 +39,7 @@ impl Containers {
         make(&paths.root, 0o711)?;
         make(&paths.run, 0o700)?;
         let mut shared = Shared {
+            spawner: Arc::new(supervisor::Spawner::new(paths.init.clone())),
             _moves: favor_moves(),
             paths,
             rooms,

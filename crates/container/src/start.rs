@@ -129,16 +129,27 @@ impl Shared {
             let _ = rustix::fs::unlink(c.dir.join(protocol::EXIT_RECORD));
         }
         let fds = std::mem::take(&mut parts.fds);
-        let (started, socket, child) = supervisor::spawn(&self.paths.init, &launch, fds)
+        let (started, socket, child) = self
+            .spawner
+            .spawn(launch, fds)
             .map_err(|e| Error::System(format!("failed to start the supervisor {}: {e}", self.paths.init.display())))?;
         match started {
             Started::Ok(started) => {
                 lock(&c.streams).child = Some(child);
                 undo.forget();
+                self.refill();
                 Ok((started, parts.endpoint, socket))
             }
             Started::Failed(failure) => Err(of_failure(failure)),
         }
+    }
+
+    /// Makes the next start's supervisor, off this one's way.
+    fn refill(&self) {
+        let spawner = self.spawner.clone();
+        // That it cannot be started costs the next start a little time.
+        let thread = std::thread::Builder::new().name("spare".into()).stack_size(128 << 10);
+        let _ = thread.spawn(move || spawner.refill());
     }
 
     fn launch_message(
@@ -178,6 +189,7 @@ impl Shared {
             runtime,
             // With another's or the host's pid namespace there is an init already.
             init: host.pid_mode.is_empty() && host.init.unwrap_or(self.options.init),
+            filter_ahead: false,
             fds: parts.meaning.clone(),
         })
     }

@@ -55,7 +55,7 @@ impl Runtime for Builtin {
             true => Some(File::open("/proc/self/exe").map_err(|e| io_failure("init", &e))?),
             false => None,
         };
-        let created = runtime::create(Create {
+        let created = runtime::begin(Create {
             id: &launch.id,
             spec: &launch.spec,
             rootfs: launch.rootfs.as_ref(),

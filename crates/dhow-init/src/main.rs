@@ -49,12 +49,13 @@ fn main() -> ExitCode {
 }
 
 fn supervise() -> std::io::Result<i32> {
-    supervisor::serve::run(&mut |launch: &Launch| -> Box<dyn Runtime> {
+    let mut choose = |launch: &Launch| -> Box<dyn Runtime> {
         match &launch.runtime {
             Some(program) => Box::new(supervisor::foreign::Command::new(program.clone(), launch)),
             None => Box::new(builtin::Builtin::default()),
         }
-    })?;
+    };
+    supervisor::serve::run(&mut runtime::prepare, &mut choose)?;
     Ok(0)
 }
 

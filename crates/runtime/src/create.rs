@@ -50,6 +50,7 @@ pub struct Create<'a> {
 pub struct Created {
     attempt: Attempt,
     socket: Socket,
+    ready: bool,
     namespaces: u64,
     keyring_id: String,
     filter: Option<Filter>,
@@ -105,6 +106,16 @@ pub(crate) fn end(pidfd: BorrowedFd) {
 /// `CommandNotFound`, `NotExecutable`, `Invalid` for what the configuration cannot have, `System` for what the kernel
 /// refused. Nothing is left behind. The calling process must have one thread.
 pub fn create(create: Create) -> Result<Created, Failure> {
+    let mut created = begin(create)?;
+    created.wait().map_err(|failure| prefixed(CREATE_FAILED, failure))?;
+    Ok(created)
+}
+
+/// As [`create`], but returns while the process is still mounting: there is time to do something else meanwhile.
+///
+/// # Errors
+/// As [`create`]; what the process itself meets comes from [`Created::start`].
+pub fn begin(create: Create) -> Result<Created, Failure> {
     make(create).map_err(|failure| prefixed(CREATE_FAILED, failure))
 }
 
@@ -133,9 +144,15 @@ fn make(create: Create) -> Result<Created, Failure> {
     drop(theirs);
     let served = serve(&plan, &mut attempt, &socket, &cgroup_path, resources);
     served.map_err(|failure| childs_own(&socket, failure))?;
-    await_ready(&socket, &mut attempt.terminal)?;
     let filter = plan.process.seccomp;
-    Ok(Created { attempt, socket, namespaces: plan.namespaces.own(), keyring_id: create.id.into(), filter })
+    Ok(Created {
+        attempt,
+        socket,
+        ready: false,
+        namespaces: plan.namespaces.own(),
+        keyring_id: create.id.into(),
+        filter,
+    })
 }
 
 /// A read-only view of the in-container init: through `/proc/1/exe` nobody can write to the host's file.
@@ -260,9 +277,8 @@ pub(crate) fn await_ready(socket: &Socket, terminal: &mut Option<OwnedFd>) -> Re
     }
 }
 
-/// Gives the go and follows the child until it has executed its command.
-pub(crate) fn go(socket: &Socket) -> Result<(), Failure> {
-    socket.order(&Order::Go)?;
+/// Follows the child, which has got its go, until it has executed its command.
+pub(crate) fn await_exec(socket: &Socket) -> Result<(), Failure> {
     match socket.await_report()? {
         Report::Closed => Ok(()),
         Report::Failed(failure) => Err(in_init(failure)),
@@ -290,12 +306,24 @@ impl Created {
         self.attempt.cgroup.as_ref()
     }
 
+    fn wait(&mut self) -> Result<(), Failure> {
+        if !self.ready {
+            await_ready(&self.socket, &mut self.attempt.terminal)?;
+            self.ready = true;
+        }
+        Ok(())
+    }
+
     /// Lets it execute its command, and returns when it has.
     ///
     /// # Errors
     /// As [`create`]; nothing is left behind.
     pub fn start(mut self) -> Result<Running, Failure> {
-        go(&self.socket).map_err(|failure| prefixed(CREATE_FAILED, failure))?;
+        // Given before it is asked for, the go costs no turn of its own.
+        let sent = self.socket.order(&Order::Go);
+        sent.and_then(|()| self.wait())
+            .and_then(|()| await_exec(&self.socket))
+            .map_err(|failure| prefixed(CREATE_FAILED, failure))?;
         let gone = || prefixed(CREATE_FAILED, died());
         let cgroup = self.attempt.cgroup.take().ok_or_else(gone)?;
         let pidfd = self.attempt.pidfd.take().ok_or_else(gone)?;

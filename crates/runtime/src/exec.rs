@@ -74,12 +74,13 @@ fn run(target: &Running, process: &Process, seccomp: Option<&Seccomp>, stdio: St
         }
         set_affinity(pid, after)?;
         create::adjust_score(pid, work.oom_score_adj)?;
-        socket.order(&Order::Joined(Vec::new()))
+        socket.order(&Order::Joined(Vec::new()))?;
+        socket.order(&Order::Go)
     };
     serve().map_err(|failure| create::childs_own(&socket, failure)).map_err(unwrapped)?;
     let mut terminal = None;
     create::await_ready(&socket, &mut terminal).map_err(unwrapped)?;
-    create::go(&socket).map_err(unwrapped)?;
+    create::await_exec(&socket).map_err(unwrapped)?;
     match attempt.0.take() {
         Some(pidfd) => Ok(Executed { pid, pidfd, terminal }),
         None => Err(Failure::system("start", "exec", Errno::IO)),

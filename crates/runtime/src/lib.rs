@@ -58,7 +58,16 @@ pub mod cgroup;
 pub mod failure;
 pub mod seccomp;
 
-pub use create::{Create, Created, Running, Stdio, create};
+pub use create::{Create, Created, Running, Stdio, begin, create};
 pub use exec::{Executed, exec};
 pub use failure::{Failure, FailureKind};
 pub use privileges::capability_names;
+
+/// Does what can be done before it is known which container to make: finds the cgroup hierarchies, compiles `filter`.
+/// What fails here fails again where it can be told.
+pub fn prepare(filter: Option<&oci::runtime::Seccomp>) {
+    match filter {
+        None => cgroup::prepare(),
+        Some(filter) => seccomp::prepare(filter),
+    }
+}

@@ -126,7 +126,7 @@ impl Work {
                 |s: &String| CString::new(s.as_str()).map_err(|_| invalid(format!("{what} {s:?} contains a NUL")));
             list.iter().map(one).collect::<Result<Vec<_>, _>>()
         };
-        let seccomp = seccomp.map(crate::seccomp::compile).transpose()?;
+        let seccomp = seccomp.map(crate::seccomp::take).transpose()?;
         if seccomp.as_ref().is_some_and(|filter| filter.notifies) {
             return Err(Failure::invalid("seccomp", "seccomp action SCMP_ACT_NOTIFY is not supported".into()));
         }

@@ -29,4 +29,4 @@ pub mod serve;
 pub mod spawn;
 
 pub use connect::{connect, read_frame, request};
-pub use spawn::spawn;
+pub use spawn::{Spawner, spawn};

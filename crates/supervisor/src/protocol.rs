@@ -25,6 +25,9 @@ use std::path::PathBuf;
 pub const VERSION: u32 = 1;
 /// The longest `Launch` and the longest request line, in bytes.
 pub const MAX_MESSAGE: usize = 16 << 20;
+/// In the length before the first message: what follows is no launch but a filter (JSON) to be compiled while there is
+/// nothing else to do. The launch comes after it.
+pub const AHEAD: u32 = 1 << 31;
 /// Name of the control socket in [`Launch::run_dir`].
 pub const SOCKET: &str = "sock";
 /// Name of the [`StartRecord`] in [`Launch::run_dir`].
@@ -60,6 +63,9 @@ pub struct Launch {
     pub runtime: Option<ForeignRuntime>,
     /// Put an init process (`dhow-init init`) before the command, as PID 1.
     pub init: bool,
+    /// The filter of the spec is the one that was sent ahead ([`AHEAD`]), and left out here.
+    #[serde(default)]
+    pub filter_ahead: bool,
     /// What the descriptors that come with this message are, in their order.
     pub fds: Vec<PassedFd>,
 }

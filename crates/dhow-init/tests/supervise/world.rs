@@ -106,6 +106,7 @@ impl World {
             log: Log::JsonFile { path: self.log_path(), max_size: None, max_file: 1 },
             runtime: None,
             init: false,
+            filter_ahead: false,
             fds: Vec::new(),
         }
     }

@@ -20,6 +20,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstatfs, mkdirat, openat,
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 const ROOT: &str = "/sys/fs/cgroup";
@@ -84,8 +85,26 @@ fn magic(dir: &OwnedFd) -> u64 {
     fstatfs(dir).map_or(0, |fs| fs.f_type as u64)
 }
 
+/// The roots of this host's hierarchies, found once.
+static ROOTS: OnceLock<Tree> = OnceLock::new();
+
+/// Finds the hierarchies.
+pub(crate) fn prepare() {
+    let _ = roots();
+}
+
+fn roots() -> Result<&'static Tree, Failure> {
+    match ROOTS.get() {
+        Some(roots) => Ok(roots),
+        None => {
+            let found = find_roots()?;
+            Ok(ROOTS.get_or_init(|| found))
+        }
+    }
+}
+
 /// The roots of this host's hierarchies: v2 alone, or the v1 controllers.
-fn roots() -> Result<Tree, Failure> {
+fn find_roots() -> Result<Tree, Failure> {
     let missing = |errno| Failure::system("cgroup", "cgroups are not mounted at /sys/fs/cgroup", errno);
     let root = open_root(ROOT).map_err(missing)?;
     if magic(&root) == CGROUP2_MAGIC {
@@ -117,15 +136,16 @@ fn components(path: &str) -> Result<Vec<&str>, Failure> {
     Ok(parts)
 }
 
-/// Makes the directories of `parts` below `root`.
-fn make(name: &str, root: &OwnedFd, parts: &[&str]) -> Result<OwnedFd, Failure> {
+/// Makes the directories of `parts` below `root`. Also whether nobody can have been in the last one yet.
+fn make(name: &str, root: &OwnedFd, parts: &[&str]) -> Result<(OwnedFd, bool), Failure> {
     let fail = |errno| Failure::system("cgroup", &format!("cannot make cgroup /{} in {name}", parts.join("/")), errno);
     let (last, parents) = parts.split_last().ok_or_else(|| fail(Errno::INVAL))?;
     // One call when the parent is there already, as for every container but the first.
     let whole = parts.join("/");
     let mode = Mode::from_raw_mode(0o755);
     match mkdirat(root, whole.as_str(), mode) {
-        Ok(()) | Err(Errno::EXIST) => return open_dir(root.as_fd(), &whole).map_err(fail),
+        Ok(()) => return open_dir(root.as_fd(), &whole).map(|dir| (dir, true)).map_err(fail),
+        Err(Errno::EXIST) => return open_dir(root.as_fd(), &whole).map(|dir| (dir, false)).map_err(fail),
         Err(Errno::NOENT) => {}
         Err(errno) => return Err(fail(errno)),
     }
@@ -137,7 +157,7 @@ fn make(name: &str, root: &OwnedFd, parts: &[&str]) -> Result<OwnedFd, Failure> 
         }
     }
     match mkdirat(&at, *last, mode) {
-        Ok(()) | Err(Errno::EXIST) => open_dir(at.as_fd(), last).map_err(fail),
+        Ok(()) | Err(Errno::EXIST) => open_dir(at.as_fd(), last).map(|dir| (dir, false)).map_err(fail),
         Err(errno) => Err(fail(errno)),
     }
 }
@@ -210,19 +230,24 @@ impl Cgroup {
     /// `Invalid` for a path or a limit that cannot be; `System` when the kernel refuses. Nothing is left behind.
     pub fn create(path: &str, resources: &Resources) -> Result<Cgroup, Failure> {
         let parts = components(path)?;
+        let mut all_new = true;
         let tree = match roots()? {
             Tree::V2(root) => {
-                let dir = make("the cgroup2 tree", &root, &parts)?;
+                let (dir, made) = make("the cgroup2 tree", root, &parts)?;
                 if !v2::enabled(dir.as_fd()) {
                     v2::enable(root.as_fd(), &parts);
                 }
+                all_new &= made;
                 Tree::V2(dir)
             }
             Tree::V1(roots) => {
                 let mut dirs = Vec::with_capacity(roots.len());
                 for root in roots {
                     match make(root.name, &root.dir, &parts) {
-                        Ok(dir) => dirs.push(Controller { name: root.name, dir }),
+                        Ok((dir, made)) => {
+                            all_new &= made;
+                            dirs.push(Controller { name: root.name, dir });
+                        }
                         Err(failure) => {
                             let _ = Cgroup { path: path.into(), tree: Tree::V1(dirs) }.remove();
                             return Err(failure);
@@ -234,12 +259,12 @@ impl Cgroup {
         };
         let cgroup = Cgroup { path: path.into(), tree };
         // Another's: not ours to take back.
-        if !cgroup.pids().is_empty() {
+        if !all_new && !cgroup.pids().is_empty() {
             return Err(Failure::invalid("cgroup", format!("cgroup {path} is in use: it has processes")));
         }
         let set_up = || {
             if let Tree::V1(_) = &cgroup.tree {
-                v1::inherit_cpuset(&parts)?;
+                v1::inherit_cpuset(&cgroup, &parts)?;
             }
             cgroup.limit(resources).or_else(|failure| match &cgroup.tree {
                 // Below a parent of somebody else's, which has some of the controllers.
@@ -270,7 +295,7 @@ impl Cgroup {
             Tree::V2(root) => Tree::V2(open_dir(root.as_fd(), &whole).map_err(gone)?),
             Tree::V1(roots) => {
                 let dirs: Vec<Controller> = roots
-                    .into_iter()
+                    .iter()
                     .filter_map(|c| Some(Controller { name: c.name, dir: open_dir(c.dir.as_fd(), &whole).ok()? }))
                     .collect();
                 if dirs.is_empty() {
@@ -460,21 +485,24 @@ impl Cgroup {
     /// `System` when processes are still in it after five seconds.
     pub fn remove(&self) -> Result<(), Failure> {
         let whole = self.path.trim_start_matches('/');
-        let roots: Vec<(PathBuf, BorrowedFd)> = match &self.tree {
-            Tree::V2(dir) => vec![(ROOT.into(), dir.as_fd())],
-            Tree::V1(dirs) => dirs.iter().map(|c| ([ROOT, c.name].iter().collect(), c.dir.as_fd())).collect(),
+        let root_of = |name: &str| match roots().ok()? {
+            Tree::V2(root) => Some(root.as_fd()),
+            Tree::V1(roots) => roots.iter().find(|c| c.name == name).map(|c| c.dir.as_fd()),
+        };
+        let all: Vec<(&str, BorrowedFd)> = match &self.tree {
+            Tree::V2(dir) => vec![("", dir.as_fd())],
+            Tree::V1(dirs) => dirs.iter().map(|c| (c.name, c.dir.as_fd())).collect(),
         };
         let deadline = Instant::now() + PATIENCE;
         let mut first = None;
-        for (root, dir) in roots {
+        for (name, dir) in all {
             let fail = |errno| {
-                Failure::system("cgroup", &format!("cannot remove cgroup {} in {}", self.path, root.display()), errno)
+                Failure::system("cgroup", &format!("cannot remove cgroup {} in {ROOT}/{name}", self.path), errno)
             };
-            let root_dir = rustix::fs::open(&root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-                .map_err(fail)?;
+            let root_dir = root_of(name).ok_or_else(|| fail(Errno::NOENT))?;
             let mut pause = Duration::from_micros(100);
             loop {
-                match unlinkat(&root_dir, whole, AtFlags::REMOVEDIR) {
+                match unlinkat(root_dir, whole, AtFlags::REMOVEDIR) {
                     Ok(()) | Err(Errno::NOENT) => break,
                     Err(Errno::BUSY) if Instant::now() < deadline => {
                         remove_children(dir, 0);

@@ -1,6 +1,6 @@
 //! Limits as the v1 controllers take them (Documentation/admin-guide/cgroup-v1).
 
-use super::{Controller, open_dir, open_root, read, set, write};
+use super::{Cgroup, Controller, Tree, open_dir, open_root, read, set, write};
 use crate::Failure;
 use oci::runtime::{BlockIo, Cpu, Memory, Resources};
 use rustix::io::Errno;
@@ -8,13 +8,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 /// A new cpuset has no processors and no memory until they are written; take the parent's, down the whole path, unless
 /// the parent already hands them on.
-pub(super) fn inherit_cpuset(parts: &[&str]) -> Result<(), Failure> {
+pub(super) fn inherit_cpuset(cgroup: &Cgroup, parts: &[&str]) -> Result<(), Failure> {
     let fail = |errno| Failure::system("cgroup", "cannot initialise the cpuset", errno);
-    let Ok(mut at) = open_root("/sys/fs/cgroup/cpuset") else { return Ok(()) };
-    let whole = open_dir(at.as_fd(), &parts.join("/")).map_err(fail)?;
-    if read(whole.as_fd(), "cpuset.cpus").is_ok_and(|cpus| !cpus.trim().is_empty()) {
+    let Tree::V1(dirs) = &cgroup.tree else { return Ok(()) };
+    let Some(own) = dirs.iter().find(|c| c.name == "cpuset") else { return Ok(()) };
+    if read(own.dir.as_fd(), "cpuset.cpus").is_ok_and(|cpus| !cpus.trim().is_empty()) {
         return Ok(());
     }
+    let mut at = open_root("/sys/fs/cgroup/cpuset").map_err(fail)?;
     for (depth, part) in parts.iter().enumerate() {
         let child = open_dir(at.as_fd(), part).map_err(fail)?;
         for file in ["cpuset.cpus", "cpuset.mems"] {

@@ -25,6 +25,7 @@ use crate::{Failure, FailureKind};
 use bpf::{Insn, Op, Test};
 use oci::runtime::{Seccomp, SyscallRule};
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 /// A compiled profile, ready for seccomp(2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -269,6 +270,24 @@ fn tree(ranges: &[Range], default: Action) -> Vec<Insn> {
     out.extend(below);
     out.extend(above);
     out
+}
+
+/// The last filter that was compiled ahead, with its profile.
+static AHEAD: Mutex<Option<(Seccomp, Filter)>> = Mutex::new(None);
+
+/// Compiles a profile for the next [`take`] of it.
+pub(crate) fn prepare(profile: &Seccomp) {
+    if let Ok(filter) = compile(profile) {
+        *AHEAD.lock().unwrap_or_else(PoisonError::into_inner) = Some((profile.clone(), filter));
+    }
+}
+
+/// As [`compile`], by what [`prepare`] has done; that is used up.
+pub(crate) fn take(profile: &Seccomp) -> Result<Filter, Failure> {
+    match AHEAD.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        Some((of, filter)) if of == *profile => Ok(filter),
+        _ => compile(profile),
+    }
 }
 
 /// Compiles a profile.

@@ -9,8 +9,9 @@ use super::{Runtime, Stdio, failure, refusal};
 use crate::connect::socket_path;
 use crate::log::{Writer, time};
 use crate::protocol::{
-    EXIT_RECORD, Failure, Launch, Log, MAX_MESSAGE, PassedFd, START_RECORD, StartRecord, Started, VERSION,
+    AHEAD, EXIT_RECORD, Failure, Launch, Log, MAX_MESSAGE, PassedFd, START_RECORD, StartRecord, Started, VERSION,
 };
+use oci::runtime::Seccomp;
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 use std::io;
@@ -22,12 +23,17 @@ const OOM_SCORE_ADJ: &str = "-900";
 
 /// The life of a supervisor: receives a launch over descriptor 0, starts the container and stays with it to its end.
 ///
-/// `choose` gives the runtime that the launch asks for.
-pub fn run(choose: &mut dyn FnMut(&Launch) -> Box<dyn Runtime>) -> io::Result<()> {
+/// `prepare` is called before there is a launch, with the filter that it will probably have; `choose` gives the runtime
+/// that the launch asks for.
+pub fn run(
+    prepare: &mut dyn FnMut(Option<&Seccomp>),
+    choose: &mut dyn FnMut(&Launch) -> Box<dyn Runtime>,
+) -> io::Result<()> {
     let signals = become_supervisor()?;
+    prepare(None);
     // The daemon may die at any moment from here on. Before the launch is whole there is nothing to do; after that the
     // container is started and found again through `start.json` and the socket.
-    let Some((launch, fds)) = receive()? else { return Ok(()) };
+    let Some((launch, fds)) = receive(prepare)? else { return Ok(()) };
     let mut runtime = choose(&launch);
     match boot(launch, fds, runtime.as_mut(), signals) {
         Ok(mut server) => {
@@ -57,11 +63,12 @@ fn become_supervisor() -> io::Result<OwnedFd> {
 }
 
 /// Receives the launch; `None` when the daemon has gone before it was whole.
-fn receive() -> io::Result<Option<(Launch, Vec<OwnedFd>)>> {
+fn receive(prepare: &mut dyn FnMut(Option<&Seccomp>)) -> io::Result<Option<(Launch, Vec<OwnedFd>)>> {
     let socket = rustix::stdio::stdin();
     let mut bytes = vec![0; 64 << 10];
     let mut filled = 0;
     let mut fds = Vec::new();
+    let mut ahead: Option<Seccomp> = None;
     loop {
         let (length, received) = sys::socket::recv_with_fds(socket, &mut bytes[filled..])?;
         fds.extend(received);
@@ -69,17 +76,32 @@ fn receive() -> io::Result<Option<(Launch, Vec<OwnedFd>)>> {
         if length == 0 {
             return Ok(None);
         }
-        if filled < 4 {
-            continue;
+        while filled >= 4 {
+            let head = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            let body = (head & !AHEAD) as usize;
+            if body > MAX_MESSAGE {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the launch is too long"));
+            }
+            if filled < 4 + body {
+                bytes.resize(bytes.len().max(4 + body), 0);
+                break;
+            }
+            if head & AHEAD == 0 {
+                let mut launch: Launch = serde_json::from_slice(&bytes[4..4 + body])?;
+                if launch.filter_ahead
+                    && let Some(linux) = &mut launch.spec.linux
+                {
+                    let lost = || io::Error::new(io::ErrorKind::InvalidData, "no filter came before the launch");
+                    linux.seccomp = Some(ahead.ok_or_else(lost)?);
+                }
+                return Ok(Some((launch, fds)));
+            }
+            let filter = serde_json::from_slice(&bytes[4..4 + body])?;
+            prepare(Some(&filter));
+            ahead = Some(filter);
+            bytes.copy_within(4 + body..filled, 0);
+            filled -= 4 + body;
         }
-        let body = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize;
-        if body > MAX_MESSAGE {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the launch is too long"));
-        }
-        if filled >= 4 + body {
-            return Ok(Some((serde_json::from_slice(&bytes[4..4 + body])?, fds)));
-        }
-        bytes.resize(4 + body, 0);
     }
 }
 
