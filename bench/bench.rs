@@ -44,7 +44,7 @@ const CASES: &[Case] = &[
         name: "run -d -p",
         once: &[],
         before: &["rm -f bench"],
-        timed: "run -d --name bench -p 127.0.0.1:18080:80 IMG sleep 1000",
+        timed: "run -d --name bench -p 127.0.0.1::80 IMG sleep 1000",
         after: &["rm -f bench"],
     },
     Case {

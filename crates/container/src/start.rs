@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use supervisor::protocol::{self, Failure, FailureKind, Launch, PassedFd, StartRecord, Started};
 
 /// Exit codes of a container whose command could not be executed.
@@ -144,12 +145,11 @@ impl Shared {
         }
     }
 
-    /// Makes the next start's supervisor, off this one's way.
+    /// Makes the next start's supervisor, off this one's way: a short command has ended by then.
     fn refill(&self) {
+        const LATER: Duration = Duration::from_millis(5);
         let spawner = self.spawner.clone();
-        // That it cannot be started costs the next start a little time.
-        let thread = std::thread::Builder::new().name("spare".into()).stack_size(128 << 10);
-        let _ = thread.spawn(move || spawner.refill());
+        self.watcher.after(LATER, move || spawner.refill());
     }
 
     fn launch_message(

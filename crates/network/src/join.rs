@@ -2,16 +2,17 @@
 
 use crate::bridge::{Bridge, marker};
 use crate::lease::{self, Endpoint, Record};
-use crate::netlink::route::{self, Mac, Veth};
-use crate::netlink::{Batch, Failure};
+use crate::netlink::Batch;
+use crate::netlink::route::Mac;
 use crate::networks::{Inner, Networks};
+use crate::place::{self, Place};
 use crate::ports::{self, Protocol, PublishedPort};
+use crate::reaper::remove_link;
 use crate::release::release;
 use crate::{Error, Result, conntrack, new_id};
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// What a container wants.
 #[derive(Debug, Clone, Default)]
@@ -44,12 +45,9 @@ impl std::ops::Deref for Lease {
     }
 }
 
-/// Name of the interface in the container.
-const INTERFACE: &str = "eth0";
-
 /// Name of the host's end, new for every start: the device of the last one may still be about to go.
 pub(crate) fn veth_name(endpoint: &Endpoint) -> String {
-    format!("veth{}", endpoint.endpoint_id.get(..11).unwrap_or(&endpoint.endpoint_id))
+    place::veth_name(&endpoint.endpoint_id)
 }
 
 fn derived_mac(ip: Ipv4Addr) -> Mac {
@@ -85,22 +83,21 @@ impl Networks {
             return Err(Error::Invalid("there is no default network: the engine runs with bridge \"none\"".into()));
         }
         let bridge = inner.bridge()?;
-        let (record, sockets) = reserve(inner, id, join, &bridge)?;
-        let lease = match connect(inner, &record, &bridge) {
+        let place = inner.places.take();
+        let endpoint_id = place.as_ref().map_or_else(new_id, |place| Ok(place.endpoint_id.clone()))?;
+        let (record, sockets) = reserve(inner, id, join, &bridge, endpoint_id)?;
+        let lease = match connect(inner, &record, &bridge, place) {
             // Someone removed the bridge under us: a new one, once.
             Err(Error::Kernel { .. }) if inner.bridge_is_stale(&bridge) => {
-                inner.bridge().and_then(|bridge| connect(inner, &record, &bridge))
+                remove_link(&inner.route, &veth_name(&record.endpoint))?;
+                inner.bridge().and_then(|bridge| connect(inner, &record, &bridge, None))
             }
             other => other,
         };
         match lease {
             Ok(netns) => {
-                let namespaces = inner.namespaces.clone();
-                // Off the caller's path; that it cannot be started costs the next join a little time.
-                let _ = std::thread::Builder::new()
-                    .name("netns-spare".into())
-                    .stack_size(128 * 1024)
-                    .spawn(move || namespaces.refill());
+                let next = inner.clone();
+                inner.places.refill(move || Place::make(&next, &*next.bridge().ok()?, new_id().ok()?).ok());
                 Ok(Lease { netns, sockets, endpoint: record.endpoint })
             }
             Err(error) => {
@@ -114,8 +111,13 @@ impl Networks {
 }
 
 /// Address, ports, record: all that is known before the kernel makes a device.
-fn reserve(inner: &Inner, id: &str, join: &Join, bridge: &Bridge) -> Result<(Record, Vec<OwnedFd>)> {
-    let endpoint_id = new_id()?;
+fn reserve(
+    inner: &Inner,
+    id: &str,
+    join: &Join,
+    bridge: &Bridge,
+    endpoint_id: String,
+) -> Result<(Record, Vec<OwnedFd>)> {
     let (ip, taken) = {
         let mut leases = inner.leases();
         if leases.records.contains_key(id) {
@@ -140,7 +142,7 @@ fn reserve(inner: &Inner, id: &str, join: &Join, bridge: &Bridge) -> Result<(Rec
             network: "bridge".into(),
             network_id: inner.ids.bridge.clone(),
             endpoint_id: endpoint_id.clone(),
-            interface: INTERFACE.into(),
+            interface: place::INTERFACE.into(),
             ip,
             prefix: bridge.subnet.prefix,
             gateway: inner.config.default_gateway.unwrap_or(bridge.gateway),
@@ -165,58 +167,34 @@ fn reserve(inner: &Inner, id: &str, join: &Join, bridge: &Bridge) -> Result<(Rec
     }
 }
 
-/// The kernel notices in a work queue of its own that a pair is up at both ends, and drops all packets until then: the
-/// first one of a container would be lost and come again only after a second. Asking for the device's state makes newer
-/// kernels look at once; older ones are waited for.
-fn wait_until_running(inner: &Inner, name: &str) -> Result<()> {
-    const ENOUGH: Duration = Duration::from_millis(100);
-    let start = Instant::now();
-    loop {
-        let link = inner.route.with(|socket| route::find_link(socket, name))?;
-        if link.is_none_or(|link| link.running) || start.elapsed() > ENOUGH {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_micros(100));
-    }
-}
-
 /// The devices and the rules.
-fn connect(inner: &Arc<Inner>, record: &Record, bridge: &Bridge) -> Result<OwnedFd> {
+fn connect(inner: &Arc<Inner>, record: &Record, bridge: &Bridge, place: Option<Place>) -> Result<OwnedFd> {
     let endpoint = &record.endpoint;
-    let mut namespace = inner.namespaces.take()?;
+    let mut place = match place {
+        Some(place) => place,
+        None => Place::make(inner, bridge, endpoint.endpoint_id.clone())?,
+    };
+    let name = place.veth();
     let mut outside = Batch::new();
-    outside.add_veth(&Veth {
-        name: &veth_name(endpoint),
-        alias: &format!("{}{}", marker(&inner.config.table), record.id),
-        bridge: bridge.index,
-        mtu: inner.config.mtu,
-        peer: INTERFACE,
-        peer_mac: endpoint.mac,
-        netns: namespace.fd.as_fd(),
-        isolated: bridge.isolate,
+    outside.claim(&name, &format!("{}{}", marker(&inner.config.table), record.id), bridge.index);
+    if !endpoint.ports.is_empty() {
         // With br_netfilter a container that calls its own published port is bridged back to where it came from.
-        hairpin: !endpoint.ports.is_empty(),
-        ipv6: inner.ipv6,
-    });
+        outside.hairpin(&name);
+    }
     if !is_derived(endpoint) {
         outside.set_neighbour(bridge.index, endpoint.ip, endpoint.mac);
     }
     inner.route.with(|socket| socket.apply(outside))?;
-    let index = route::find_link(&mut namespace.socket, INTERFACE)?.map(|link| link.index);
-    let index = index.ok_or(Failure { doing: "find the container's interface", errno: rustix::io::Errno::NODEV })?;
     let mut inside = Batch::new();
-    inside.add_address(index, bridge.subnet, endpoint.ip);
-    inside.set_up(index);
-    inside.add_default_route(index, endpoint.gateway);
-    namespace.socket.apply(inside)?;
-    wait_until_running(inner, &veth_name(endpoint))?;
-    // A bridge whose first port comes up is itself such a device.
-    wait_until_running(inner, &bridge.name)?;
+    inside.set_mac(place.index, endpoint.mac);
+    inside.add_address(place.index, bridge.subnet, endpoint.ip);
+    inside.add_default_route(place.index, endpoint.gateway);
+    place.namespace.socket.apply(inside)?;
     if !endpoint.ports.is_empty() {
         inner.publish(bridge, endpoint.ip, &endpoint.ports)?;
         if endpoint.ports.iter().any(|port| port.proto == Protocol::Udp) {
             conntrack::forget_before(endpoint.ip, &endpoint.ports)?;
         }
     }
-    Ok(namespace.fd)
+    Ok(place.namespace.fd)
 }

@@ -8,7 +8,9 @@
 //! reaper.rs      removes devices in the background
 //! lease.rs       who holds which address, as files
 //! bridge.rs      the bridge and the choice of its network
-//! namespace.rs   network namespaces, one kept ready
+//! namespace.rs   network namespaces
+//! place.rs       a namespace with its interface on the bridge, made ahead
+//! ready.rs       keeps one of a kind ready
 //! ports.rs       published ports and the sockets that hold them
 //! firewall.rs    our nftables table: chains, maps, transactions
 //! monitor.rs     puts the table back when someone removes it
@@ -41,7 +43,9 @@ mod monitor;
 mod namespace;
 mod netlink;
 mod networks;
+mod place;
 mod ports;
+mod ready;
 mod reaper;
 mod release;
 mod resolv;

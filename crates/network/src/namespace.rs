@@ -6,7 +6,6 @@ use crate::{Error, Result};
 use rustix::fs::{Mode, OFlags, open};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Mutex;
 
 /// Index of the loopback device: the first device of every namespace.
 const LOOPBACK: u32 = 1;
@@ -17,43 +16,8 @@ pub(crate) struct Namespace {
     pub(crate) socket: Socket,
 }
 
-/// Makes namespaces and keeps one ready: a third of a millisecond that a start need not wait for.
-pub(crate) struct Namespaces {
-    spare: Mutex<Option<Namespace>>,
-    ipv6: bool,
-}
-
-impl Namespaces {
-    pub(crate) fn new(ipv6: bool) -> Namespaces {
-        Namespaces { spare: Mutex::new(None), ipv6 }
-    }
-
-    /// One namespace for the caller.
-    pub(crate) fn take(&self) -> Result<Namespace> {
-        let spare = self.spare.lock().unwrap_or_else(|e| e.into_inner()).take();
-        match spare {
-            Some(namespace) => Ok(namespace),
-            None => make(self.ipv6),
-        }
-    }
-
-    /// Makes the next one unless it is there; its failure is that of the next `take`.
-    pub(crate) fn refill(&self) {
-        if self.spare.lock().unwrap_or_else(|e| e.into_inner()).is_some() {
-            return;
-        }
-        if let Ok(namespace) = make(self.ipv6) {
-            *self.spare.lock().unwrap_or_else(|e| e.into_inner()) = Some(namespace);
-        }
-    }
-
-    /// Gives the one that is ready back to the kernel.
-    pub(crate) fn drain(&self) {
-        self.spare.lock().unwrap_or_else(|e| e.into_inner()).take();
-    }
-}
-
-fn make(ipv6: bool) -> Result<Namespace> {
+/// Makes one.
+pub(crate) fn make(ipv6: bool) -> Result<Namespace> {
     let thread = std::thread::Builder::new().name("netns".into()).stack_size(128 * 1024);
     let made = thread.spawn(move || enter_new(ipv6)).map_err(Error::io("start a thread", "netns"))?;
     made.join().unwrap_or_else(|_| Err(Error::Invalid("the thread that makes a network namespace panicked".into())))

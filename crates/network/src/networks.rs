@@ -5,10 +5,12 @@ use crate::config::Config;
 use crate::firewall::{self, Elements, Rules};
 use crate::lease::{Endpoint, Leases, Range};
 use crate::monitor::Monitor;
-use crate::namespace::Namespaces;
+use crate::namespace::{self, Namespace};
 use crate::netlink::nft::Transaction;
 use crate::netlink::{NETFILTER, Pool, ROUTE, Socket};
+use crate::place::Place;
 use crate::ports::{Binding, Ephemeral};
+use crate::ready::Ready;
 use crate::reaper::Reaper;
 use crate::subnet::Subnet;
 use crate::{Error, Result, new_id};
@@ -32,7 +34,10 @@ pub(crate) struct Inner {
     pub(crate) route: Arc<Pool>,
     pub(crate) reaper: Arc<Reaper>,
     pub(crate) leases: Mutex<Leases>,
-    pub(crate) namespaces: Arc<Namespaces>,
+    /// For a container without a network.
+    pub(crate) namespaces: Arc<Ready<Namespace>>,
+    /// For a container on the bridge.
+    pub(crate) places: Arc<Ready<Place>>,
     pub(crate) ephemeral: Ephemeral,
     /// Made at the first join. The lock is held while it is made, so that it is made once.
     bridge: Mutex<Option<Arc<Bridge>>>,
@@ -150,7 +155,8 @@ impl Networks {
             reaper: Arc::new(Reaper::new(route.clone())),
             route,
             leases: Mutex::new(leases),
-            namespaces: Arc::new(Namespaces::new(ipv6)),
+            namespaces: Ready::new(),
+            places: Ready::new(),
             ephemeral: Ephemeral::new(),
             bridge: Mutex::new(None),
             firewall: Mutex::default(),
@@ -165,7 +171,13 @@ impl Networks {
 
     /// A namespace that has a loopback and nothing else.
     pub fn loopback(&self) -> Result<OwnedFd> {
-        Ok(self.0.namespaces.take()?.fd)
+        let ipv6 = self.0.ipv6;
+        let namespace = match self.0.namespaces.take() {
+            Some(ready) => ready,
+            None => namespace::make(ipv6)?,
+        };
+        self.0.namespaces.refill(move || namespace::make(ipv6).ok());
+        Ok(namespace.fd)
     }
 
     /// A container's place, while it has one.
@@ -227,8 +239,11 @@ impl Networks {
         Ok(all)
     }
 
-    /// Waits until the devices of released containers are gone from the kernel, which `release` leaves to a thread.
+    /// Waits until the devices of released containers are gone from the kernel, which `release` leaves to a thread, and
+    /// what is kept ready for the next container is made.
     pub fn settle(&self) {
+        self.0.places.settle();
+        self.0.namespaces.settle();
         self.0.reaper.settle();
     }
 

@@ -46,12 +46,13 @@ impl Networks {
         errors
     }
 
-    /// Removes the table, the bridge if this engine made it, and the namespace that is kept ready.
+    /// Removes the table, the bridge if this engine made it, and what is kept ready.
     pub fn teardown(&self) -> Vec<Error> {
         let inner = &self.0;
-        inner.reaper.settle();
-        inner.namespaces.drain();
-        let results = [inner.unmake(), bridge::remove(&inner.route, &inner.config)];
+        self.settle();
+        inner.namespaces.take();
+        let unused = inner.places.take().map_or(Ok(()), |place| place.remove(inner));
+        let results = [unused, inner.unmake(), bridge::remove(&inner.route, &inner.config)];
         results.into_iter().filter_map(Result::err).collect()
     }
 }

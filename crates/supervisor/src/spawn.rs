@@ -6,9 +6,13 @@ use oci::runtime::Seccomp;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What `ps` calls it; the path that is executed is a descriptor's.
+const NAME: &str = "dhow-init";
 
 /// Starts supervisors, and keeps one that waits for its launch, with the last filter compiled: a start then costs no
 /// execve. It ends by itself when this process has ended, however it did.
@@ -42,6 +46,11 @@ impl Spawner {
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The process that waits for a launch.
+    pub fn waiting(&self) -> Option<u32> {
+        self.kept().spare.as_ref().map(|spare| spare.child.id())
     }
 
     /// As [`spawn`], by the one that is kept ready if there is one.
@@ -126,6 +135,7 @@ impl Fresh {
         let (socket, theirs) = UnixStream::pair()?;
         // No environment, and nothing that would keep this call from posix_spawn (which does not copy page tables).
         let child = Command::new(init)
+            .arg0(NAME)
             .arg("supervise")
             .env_clear()
             .stdin(OwnedFd::from(theirs))

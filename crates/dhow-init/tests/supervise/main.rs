@@ -3,5 +3,6 @@
 mod end;
 mod exec;
 mod foreign;
+mod spare;
 mod stdio;
 mod world;

@@ -124,14 +124,10 @@ pub struct Veth<'a> {
     pub mtu: u32,
     /// Name of the container's end.
     pub peer: &'a str,
-    /// Address of the container's end.
-    pub peer_mac: Mac,
     /// Where the container's end is made.
     pub netns: BorrowedFd<'a>,
     /// The port talks to the bridge itself only, not to other isolated ports.
     pub isolated: bool,
-    /// What comes by the port may leave by it again.
-    pub hairpin: bool,
     /// The kernel has IPv6: no link-local address for the host's end.
     pub ipv6: bool,
 }
@@ -149,24 +145,14 @@ impl Batch {
                 a.nest(IFLA_INFO_DATA, |a| {
                     a.nest_after(VETH_INFO_PEER, &link_header(0, 0, 0, 0), |a| {
                         a.text(IFLA_IFNAME, veth.peer);
-                        a.put(IFLA_ADDRESS, &veth.peer_mac.0);
                         a.u32(IFLA_MTU, veth.mtu);
                         a.u32(IFLA_NET_NS_FD, veth.netns.as_raw_fd() as u32);
                     });
                 });
             });
         });
-        if veth.isolated || veth.hairpin {
-            self.message("set the bridge port up", RTM_NEWLINK, 0, &link_header(0, 0, 0, 0), |a| {
-                a.text(IFLA_IFNAME, veth.name);
-                a.nest(IFLA_LINKINFO, |a| {
-                    a.put(IFLA_INFO_SLAVE_KIND, b"bridge");
-                    a.nest(IFLA_INFO_SLAVE_DATA, |a| {
-                        a.put(IFLA_BRPORT_MODE, &[u8::from(veth.hairpin)]);
-                        a.put(IFLA_BRPORT_ISOLATED, &[u8::from(veth.isolated)]);
-                    });
-                });
-            });
+        if veth.isolated {
+            self.set_port("isolate the bridge port", veth.name, IFLA_BRPORT_ISOLATED);
         }
         self.message("bring the veth pair up", RTM_SETLINK, 0, &link_header(0, 0, IFF_UP, IFF_UP), |a| {
             a.text(IFLA_IFNAME, veth.name);
@@ -176,6 +162,37 @@ impl Batch {
                     a.nest(AF_INET6, |a| a.put(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE]));
                 });
             }
+        });
+    }
+
+    fn set_port(&mut self, doing: &'static str, name: &str, flag: u16) {
+        self.message(doing, RTM_NEWLINK, 0, &link_header(0, 0, 0, 0), |a| {
+            a.text(IFLA_IFNAME, name);
+            a.nest(IFLA_LINKINFO, |a| {
+                a.put(IFLA_INFO_SLAVE_KIND, b"bridge");
+                a.nest(IFLA_INFO_SLAVE_DATA, |a| a.put(flag, &[1]));
+            });
+        });
+    }
+
+    /// What comes by the port of a bridge may leave by it again.
+    pub fn hairpin(&mut self, name: &str) {
+        self.set_port("let the bridge port reflect", name, IFLA_BRPORT_MODE);
+    }
+
+    /// Gives the host's end of a pair its owner's mark. The bridge must be there; the kernel compares.
+    pub fn claim(&mut self, name: &str, alias: &str, bridge: u32) {
+        self.message("mark the veth pair", RTM_SETLINK, 0, &link_header(0, 0, 0, 0), |a| {
+            a.text(IFLA_IFNAME, name);
+            a.text(IFLA_IFALIAS, alias);
+            a.u32(IFLA_MASTER, bridge);
+        });
+    }
+
+    /// Gives a link a hardware address.
+    pub fn set_mac(&mut self, index: u32, mac: Mac) {
+        self.message("set the hardware address", RTM_SETLINK, 0, &link_header(0, index, 0, 0), |a| {
+            a.put(IFLA_ADDRESS, &mac.0);
         });
     }
 

@@ -105,13 +105,24 @@ pub fn sh(line: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Links and firewall, as other programs see them.
+/// Links, but for the pair that is kept ready for the next container, and firewall, as other programs see them.
 pub fn state() -> (Vec<String>, String, String) {
     let links: serde_json::Value = serde_json::from_str(&sh("ip -j link")).unwrap();
-    let mut names: Vec<String> =
-        links.as_array().unwrap().iter().map(|link| link["ifname"].as_str().unwrap().to_owned()).collect();
+    let owned = links.as_array().unwrap().iter().filter(|link| !is_ready(link));
+    let mut names: Vec<String> = owned.map(|link| link["ifname"].as_str().unwrap().to_owned()).collect();
     names.sort();
     (names, sh("ip -4 -o addr | grep -v 'inet 127' || true"), sh("nft -n list ruleset"))
+}
+
+fn is_ready(link: &serde_json::Value) -> bool {
+    link["ifalias"].as_str().is_some_and(|alias| alias.starts_with("dhow:") && alias.ends_with(":ready"))
+}
+
+/// Names of the pairs that are kept ready.
+pub fn ready() -> Vec<String> {
+    let links: serde_json::Value = serde_json::from_str(&sh("ip -j link")).unwrap();
+    let ready = links.as_array().unwrap().iter().filter(|link| is_ready(link));
+    ready.map(|link| link["ifname"].as_str().unwrap().to_owned()).collect()
 }
 
 pub fn id(seed: u32) -> String {

@@ -52,6 +52,8 @@ fn become_supervisor() -> io::Result<OwnedFd> {
     sys::own::close_from(3)?;
     // Fails only for a process that leads a group already, for instance under a debugger.
     let _ = rustix::process::setsid();
+    // Executed by way of a descriptor it would be called by that one's number.
+    rustix::thread::set_name(c"dhow-init")?;
     sys::signal::default_all();
     // All are blocked: a supervisor outlives SIGTERM, SIGHUP and writes to pipes without readers. Children get theirs back.
     sys::signal::set_mask(sys::signal::Set::ALL)?;
