@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Before the next one is made: what has just been given out is about to be used, on a machine that may have two cores.
 const LATER: Duration = Duration::from_millis(5);
 /// How long it is kept when nobody comes.
-const KEPT: Duration = Duration::from_secs(10);
+const KEPT: Duration = Duration::from_secs(1);
 
 /// The place for one.
 pub(crate) struct Ready<T> {
