@@ -1,13 +1,13 @@
 //! A place on the bridge: a namespace with an interface that is up and lacks only an address. The kernel takes the longer
 //! to make one the more there are, so one is made ahead.
 
+use crate::Result;
 use crate::bridge::{Bridge, marker};
 use crate::namespace::{self, Namespace};
 use crate::netlink::route::{self, Veth};
 use crate::netlink::{Batch, Failure};
 use crate::networks::Inner;
 use crate::reaper::remove_link;
-use crate::Result;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -52,7 +52,8 @@ impl Place {
         });
         inner.route.with(|socket| socket.apply(outside))?;
         let index = route::find_link(&mut namespace.socket, INTERFACE)?.map(|link| link.index);
-        let index = index.ok_or(Failure { doing: "find the container's interface", errno: rustix::io::Errno::NODEV })?;
+        let index =
+            index.ok_or(Failure { doing: "find the container's interface", errno: rustix::io::Errno::NODEV })?;
         let mut inside = Batch::new();
         inside.set_up(index);
         namespace.socket.apply(inside)?;
@@ -87,4 +88,3 @@ fn wait_until_running(inner: &Inner, name: &str) -> Result<()> {
         std::thread::sleep(Duration::from_micros(100));
     }
 }
-
