@@ -1,6 +1,6 @@
 //! `ps`: summaries and filters.
 
-use crate::check::{self, of_container};
+use crate::check;
 use crate::containers::{Container, Containers, now_ns};
 use crate::error::{Error, Result, invalid};
 use crate::inspect::mount_point;
@@ -10,7 +10,7 @@ use crate::state::{Phase, State};
 use api::Map;
 use api::container::{ContainerSummary, Port, SummaryHostConfig, SummaryNetworks};
 use api::filters::Filters;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 const FILTERS: [&str; 15] = [
@@ -56,6 +56,9 @@ struct Wanted {
     since: Option<u64>,
 }
 
+/// Which image a name means now; a hundred containers have few names.
+type Names = HashMap<String, Option<String>>;
+
 struct Candidate {
     container: Arc<Container>,
     record: Arc<Record>,
@@ -82,7 +85,8 @@ impl Containers {
             .filter(|c| (all || c.state.is_running()) && self.is_wanted(c, &what.filters, &wanted));
         let limit = if what.limit > 0 { what.limit } else { usize::MAX };
         let now = now_ns();
-        shown.take(limit).map(|c| self.summary(&c, what.size, now)).collect()
+        let mut names = Names::default();
+        shown.take(limit).map(|c| self.summary(&c, what.size, now, &mut names)).collect()
     }
 
     fn understand(&self, filters: &Filters) -> Result<Wanted> {
@@ -152,13 +156,14 @@ impl Containers {
             && (wanted.publish.is_empty() && wanted.expose.is_empty() || port_wanted(record, state, wanted))
     }
 
-    fn summary(&self, c: &Candidate, size: bool, now: u64) -> Result<ContainerSummary> {
+    fn summary(&self, c: &Candidate, size: bool, now: u64, names: &mut Names) -> Result<ContainerSummary> {
         let (record, state) = (&c.record, &c.state);
         let (size_rw, size_root_fs) = if size { self.shared.sizes(&c.container.id, &record.image)? } else { (0, 0) };
         // When the name has moved to another image, the image is shown by its ID.
         let named = &record.config.image;
-        let same = named == &record.image
-            || self.shared.rooms.images.get(named).is_ok_and(|i| i.id.to_string() == record.image);
+        let now_of = || self.shared.rooms.images.id(named).ok().map(|id| id.to_string());
+        let same =
+            named == &record.image || names.entry(named.clone()).or_insert_with(now_of).as_ref() == Some(&record.image);
         Ok(ContainerSummary {
             id: c.container.id.clone(),
             names: vec![format!("/{}", record.name)].into(),
@@ -173,10 +178,7 @@ impl Containers {
             state: state.status().into(),
             status: state.human(now),
             host_config: SummaryHostConfig {
-                network_mode: match record.host_config.network_mode.as_str() {
-                    mode if of_container(mode).is_some() => mode.to_owned(),
-                    mode => mode.to_owned(),
-                },
+                network_mode: record.host_config.network_mode.clone(),
                 annotations: record.host_config.annotations.clone(),
             },
             network_settings: SummaryNetworks { networks: self.shared.networks(record, state) },

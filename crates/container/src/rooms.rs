@@ -162,7 +162,6 @@ impl Shared {
 
     /// The id of a network by its name.
     pub fn network_id(&self, name: &str) -> String {
-        let networks = self.rooms.networks.list().unwrap_or_default();
-        networks.iter().find(|n| n.name == name).map(|n| n.id.clone()).unwrap_or_default()
+        self.rooms.networks.id(name).unwrap_or_default().to_owned()
     }
 }

@@ -111,6 +111,15 @@ impl Images {
         Ok(state.view(state.find(text)?))
     }
 
+    /// The id of what [`Images::get`] gives, without its documents.
+    ///
+    /// # Errors
+    /// As [`Images::get`].
+    pub fn id(&self, text: &str) -> Result<Digest> {
+        let state = self.state();
+        Ok(state.find(text)?.id().clone())
+    }
+
     /// All images, newest first.
     pub fn list(&self) -> Vec<Image> {
         let mut all: Vec<Image> = {

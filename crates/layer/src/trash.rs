@@ -68,8 +68,12 @@ impl Trash {
         let dir = openat(&self.root, "trash", flags, Mode::empty()).map_err(|e| Error::io("open", "trash", e))?;
         let waiting = self.waiting.clone();
         let run = move || {
-            // Of this thread alone, on Linux. Without it the work is the same.
-            let _ = rustix::process::setpriority_process(None, 10);
+            // Of this thread alone: whoever throws something away is not interrupted for it. Without it the work is the same.
+            let _ = sys::sched::sched_setattr(&sys::sched::SchedAttr {
+                policy: sys::sched::BATCH,
+                nice: 10,
+                ..Default::default()
+            });
             for name in receiver {
                 if let Err(e) = sys::remove::remove_at(dir.as_fd(), &name) {
                     tracing::warn!("removing trash/{}: {e}; the next start tries again", name.to_string_lossy());

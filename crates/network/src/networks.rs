@@ -217,6 +217,16 @@ impl Networks {
         })
     }
 
+    /// The id of the network of that name.
+    pub fn id(&self, name: &str) -> Option<&str> {
+        match name {
+            "bridge" if !self.disabled() => Some(&self.0.ids.bridge),
+            "host" => Some(&self.0.ids.host),
+            "none" => Some(&self.0.ids.none),
+            _ => None,
+        }
+    }
+
     /// Every network: bridge (unless disabled), host, none.
     pub fn list(&self) -> Result<Vec<Network>> {
         let plain = |id: &str, name, driver| Network {

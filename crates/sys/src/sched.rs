@@ -2,6 +2,9 @@
 
 use crate::{Result, result};
 
+/// `SCHED_BATCH`: a thread that, woken, interrupts nobody.
+pub const BATCH: u32 = 3;
+
 /// `struct sched_attr` (sched_setattr(2)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(missing_docs)]
