@@ -64,7 +64,6 @@ fn names_ports_and_commands() {
     assert_eq!(code, 409);
     e.dhow(["run", "--name", "two", "-p", "127.0.0.1:8080:80", "busybox", "true"])
         .fails(125, "port is already allocated");
-    e.dhow(["rm", "two"]).ok();
     let mut taken = e.net.command("sh");
     taken.args(["-c", "exec busybox nc -l -p 8081"]).stdin(std::process::Stdio::piped());
     let mut taken = taken.spawn().unwrap();
@@ -74,7 +73,6 @@ fn names_ports_and_commands() {
     });
     let said = e.dhow(["run", "--name", "two", "-p", "127.0.0.1:8081:80", "busybox", "true"]);
     assert!(said.code == 125 && said.err.contains("address already in use"), "{said:?}");
-    e.dhow(["rm", "two"]).ok();
     taken.kill().unwrap();
     taken.wait().unwrap();
     for port in ["0", "65536", "-1", "x", "80-79", "1-70000", "80/xyz", "127.0.0.1:99999:80", "999.0.0.1:80:80", "80:0"]
@@ -92,8 +90,13 @@ fn names_ports_and_commands() {
         e.dhow(["run", "--rm", "busybox", command]).fails(code, text);
         let said = e.dhow(["exec", "one", command]);
         assert!(said.code == code && (said.out + &said.err).contains(text), "exec {command}: not {code} {text}");
-        // Without --rm it stays, and says the same.
-        e.dhow(["run", "--name", "bad", "busybox", command]).fails(code, text);
+        // Without --rm too nothing stays; of a container made by itself the failure is kept.
+        let cidfile = e.dir.path().join("cid").display().to_string();
+        e.dhow(["run", "--name", "bad", "--cidfile", &cidfile, "busybox", command]).fails(code, text);
+        e.dhow(["run", "-d", "--name", "bad", "--cidfile", &cidfile, "busybox", command]).fails(code, text);
+        assert_eq!(e.dhow(["ps", "-a", "--format", "{{.Names}}"]).ok(), "one");
+        e.dhow(["create", "--name", "bad", "busybox", command]).ok();
+        assert_eq!(e.dhow(["start", "bad"]).code, 1);
         assert_eq!(e.inspect("bad")["State"]["ExitCode"], code);
         assert_eq!(e.inspect("bad")["State"]["Status"], "created");
         e.dhow(["rm", "bad"]).ok();

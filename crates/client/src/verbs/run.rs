@@ -67,7 +67,6 @@ pub async fn run(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     if let (Some(host), Some((rows, columns))) = (&mut body.host_config, terminal::size()) {
         host.console_size = [rows, columns];
     }
-    let remove = flags.is("rm");
     if !detach {
         engine.asynchronous().await;
     }
@@ -76,11 +75,14 @@ pub async fn run(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
         with_help(engine, failure, "run")
     })?;
     if detach || !(attached.stdin || attached.stdout || attached.stderr) {
-        start(engine, &created.id).await?;
+        if let Err(failure) = start(engine, &created.id).await {
+            take_back(engine, flags, &created.id).await;
+            return Err(failure);
+        }
         return output::raw(format!("{}\n", created.id).as_bytes());
     }
     engine.asynchronous().await;
-    let session = session(engine, &created.id, &attached, remove);
+    let session = session(engine, flags, &created.id, &attached);
     if flags.get("sig-proxy").is_none_or(|_| flags.is("sig-proxy")) {
         tokio::select! {
             biased;
@@ -99,8 +101,21 @@ async fn start(engine: &Engine<'_>, id: &str) -> Result<()> {
     })
 }
 
+/// Removes the container of a `run` that could not start it: the next try finds its name and its ports free.
+async fn take_back(engine: &Engine<'_>, flags: &Parsed, id: &str) {
+    // With `--rm` the engine does it. What was wrong is what the user hears of, not that this failed too.
+    if !flags.is("rm") {
+        let _ = engine.tell(Ask::delete(path(id)).query("force", "1").query("v", "1")).await;
+    }
+    let cidfile = flags.text("cidfile");
+    if !cidfile.is_empty() {
+        let _ = std::fs::remove_file(cidfile);
+    }
+}
+
 /// Attach, wait, start, and then everything until the container has ended.
-async fn session(engine: &Engine<'_>, id: &str, attached: &Join, remove: bool) -> Result<()> {
+async fn session(engine: &Engine<'_>, flags: &Parsed, id: &str, attached: &Join) -> Result<()> {
+    let remove = flags.is("rm");
     let flag = |on: bool| if on { "1" } else { "0" };
     let ask = Ask::post(format!("{}/attach", path(id)))
         .query("stream", "1")
@@ -117,6 +132,7 @@ async fn session(engine: &Engine<'_>, id: &str, attached: &Join, remove: bool) -
             // the container is gone when this ends
             while let Ok(Some(_)) = next_piece(&mut waiting).await {}
         }
+        take_back(engine, flags, id).await;
         return Err(failure);
     }
     let streams = join(connection, attached);
