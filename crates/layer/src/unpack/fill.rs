@@ -2,7 +2,8 @@
 //!
 //! Making a file changes a directory, so files are made one after the other; filling one touches nothing but the file,
 //! through its own descriptor. So a second thread fills files while the next are being made. It gets them in batches,
-//! and it is started only when the first batch is full: a small archive needs no thread.
+//! and it is started only when the first batch is full: a small archive needs no thread. This is for layers, which
+//! nobody sees before they are whole: until its batch is full or the archive ends, a file is there and empty.
 //!
 //! The thread is started by the one that unpacks, and so is shut in with it.
 

@@ -142,7 +142,8 @@ fn file<R: BufRead>(
         Err(e) => return Err(Error::at("create", &entry.path, e)),
     };
     let looks = Looks::of(entry, if foreign { u32::MAX } else { mode }, foreign);
-    if Files::take(entry) {
+    // Into what others see, a file follows complete upon the other: the archive may stall, or be cut.
+    if options.layer && Files::take(entry) {
         return files.push(file, entry, looks, reader);
     }
     match &entry.sparse {
