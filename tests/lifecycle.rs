@@ -32,8 +32,9 @@ fn states_follow_the_commands() {
 fn stop_sends_the_stop_signal_and_then_kills() {
     need_root!();
     let e = Engine::with_busybox();
-    let trap = "trap 'exit 3' USR1; while :; do usleep 20000; done";
+    let trap = "trap 'exit 3' USR1; echo ready; while :; do usleep 20000; done";
     e.dhow(["run", "-d", "--name", "ss", "--stop-signal", "USR1", "busybox", "sh", "-c", trap]).ok();
+    wait_for("the trap", || (e.dhow(["logs", "ss"]).ok() == "ready").then_some(()));
     e.dhow(["stop", "ss"]).ok();
     assert_eq!(e.dhow(["wait", "ss"]).ok(), "3");
     e.dhow([

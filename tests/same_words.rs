@@ -32,19 +32,43 @@ fn words(line: &str) -> Vec<String> {
     all
 }
 
-/// Without what is another in each run: IDs, addresses of pointers, and what a client calls itself.
+/// What Debian's docker says, which is linked with an older library for ports than Docker's own, and what that says.
+const OLDER: [(&str, &str); 8] = [
+    ("Invalid ip address :80: address :80:: too many colons in address", "invalid IP address: :80"),
+    ("Invalid ip address", "invalid IP address"),
+    ("Invalid containerPort", "invalid containerPort"),
+    ("Invalid hostPort", "invalid hostPort"),
+    ("Invalid proto", "invalid proto"),
+    ("Invalid ranges", "invalid ranges"),
+    ("Invalid range specified for the Port", "invalid range specified for port"),
+    ("No port specified", "no port specified"),
+];
+
+/// Without what is another in each run: IDs, addresses of pointers, seconds, and what a client calls itself. Without
+/// what is another in each docker: its complaints about telemetry, and how many containers an image has (from 28.3 on).
 fn normal(text: &str) -> String {
+    let lines = text.split_inclusive('\n').filter(|line| !line.contains("msg=\"otel error\""));
+    let text = lines.map(without_containers).collect::<String>();
     let mut out = String::new();
-    let mut rest = text;
+    let mut rest = text.as_str();
     while let Some(at) = rest.find(|c: char| c.is_ascii_hexdigit()) {
         let end = rest[at..].find(|c: char| !c.is_ascii_hexdigit()).map_or(rest.len(), |n| at + n);
         out.push_str(&rest[..at]);
-        let pointer = rest[at..end].len() == 10 && out.ends_with("0x");
-        out.push_str(if [12, 64].contains(&(end - at)) || pointer { "ID" } else { &rest[at..end] });
+        let pointer = end - at >= 8 && out.ends_with("0x");
+        let age = rest[end..].starts_with(" second");
+        out.push_str(if [12, 64].contains(&(end - at)) || pointer || age { "ID" } else { &rest[at..end] });
         rest = &rest[end..];
     }
     out.push_str(rest);
-    out.replace("dhow", "docker")
+    OLDER.iter().fold(out.replace("dhow", "docker"), |out, (older, now)| out.replace(older, now))
+}
+
+/// Without `"Containers":"3",`.
+fn without_containers(line: &str) -> String {
+    match line.split_once("\"Containers\":\"") {
+        Some((before, after)) => format!("{before}{}", after.split_once("\",").map_or(after, |(_, rest)| rest)),
+        None => line.to_owned(),
+    }
 }
 
 /// A daemon with the containers that the tables speak of.

@@ -122,8 +122,7 @@ fn entry(image: &ImageSummary, trunc: bool, repo: &str, tag: &str, digest: &str)
             field("CreatedAt", time::local(image.created)),
             field("Size", human_size_with(image.size as f64, 3)),
             field("VirtualSize", human_size(image.size as f64)),
-            // Docker's client shows none here whatever the engine counts
-            field("Containers", "N/A"),
+            field("Containers", known(image.containers, image.containers.to_string())),
             field("SharedSize", known(image.shared_size, human_size(image.shared_size as f64))),
             field("UniqueSize", known(image.shared_size, human_size((image.size - image.shared_size) as f64))),
         ],
