@@ -70,3 +70,57 @@ fn a_chosen_endpoint_is_not_started() {
     let words = "Cannot connect to the Docker daemon at unix:///run/other.sock. Is the docker daemon running?\n";
     assert_eq!((said.out.as_str(), said.err.as_str()), ("engines=0\n", words));
 }
+
+/// Climbs out of a root that was mounted upon another, rather than put in its place; says what it finds there.
+const CLIMB: &str = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+int main(void) {
+    int root = open("/", O_PATH | O_DIRECTORY);
+    if (root < 0 || mkdir("/below", 0700) || chroot("/below") || fchdir(root)) { perror("climb"); return 1; }
+    int out = 0;
+    for (int n = 0; n < 64; n++) {
+        if (access("machine", F_OK) == 0 || access("chroot", F_OK) == 0) out = 1;
+        if (chdir("..")) { perror(".."); return 1; }
+    }
+    printf("out %d\n", out);
+    return 0;
+}
+"#;
+
+#[test]
+fn a_chroot_is_a_machine() {
+    need_root!();
+    let dir = tests::TempDir::new();
+    std::fs::write(dir.path().join("climb.c"), CLIMB).expect("climb.c");
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    said(Command::new("cc").args(["-O1", "-static", "-o", &at("climb"), &at("climb.c")])).ok();
+    // Shared, as systemd makes it: nothing of a container may come to be mounted outside.
+    let script = format!(
+        "set -e; m={}; mount --make-rshared /; touch $m/machine; mkdir -p $m/r; cd $m/r; touch chroot
+         mkdir bin proc sys dev tmp run etc var var/lib var/log
+         cp $D bin/dhow; cp $(command -v busybox) {} bin; ln -s busybox bin/sh; ln -s busybox bin/cat
+         mount -t proc proc proc; mount -t sysfs sysfs sys; mount --rbind /sys/fs/cgroup sys/fs/cgroup
+         mount --rbind /dev dev; mount -t tmpfs tmpfs var/lib; mount -t tmpfs tmpfs run; before=$(wc -l </proc/self/mountinfo)
+         cp {} var/lib/busybox.tar
+         chroot . /bin/climb; rmdir below
+         dhow() {{ chroot . /bin/dhow \"$@\"; }}
+         dhow import var/lib/busybox.tar busybox >run/id
+         dhow run -v /bin:/from:ro busybox /from/climb
+         dhow run -v /:/all:ro busybox sh -c 'ls /all | tr \"\\n\" \" \"; touch /made'
+         last=$(dhow ps -lq); dhow cp $last:/etc/group - | grep -c crew; dhow cp bin/cat $last:/made; dhow rm $last >run/id
+         echo $((before - $(wc -l </proc/self/mountinfo)))",
+        dir.path().display(),
+        at("climb"),
+        tests::busybox_tar().display()
+    );
+    let said = machine(&script);
+    assert_eq!(
+        (said.err.as_str(), said.out.as_str()),
+        ("", "out 1\nout 0\nbin chroot dev etc proc run sys tmp var 1\n0\n"),
+        "{said:?}"
+    );
+}

@@ -39,8 +39,7 @@ pub(crate) fn make_private(plan: &Plan) -> Result<(), Failure> {
 }
 
 fn propagate(propagation: u64, recursive: bool) -> Result<(), Failure> {
-    let change = MountAttr { propagation, ..MountAttr::default() };
-    sys::mount_setattr(CWD, c"/", recursive, &change)
+    sys::chroot::propagate(propagation, recursive)
         .map_err(|e| Failure::system("mount rootfs", "set the propagation of the host's mounts", e))
 }
 

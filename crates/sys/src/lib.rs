@@ -7,6 +7,7 @@
 //! bpf.rs        bpf(2): the device program of a cgroup
 //! caps.rs       capget(2), capset(2), the bounding and ambient sets
 //! cgroup.rs     quick moves between cgroups
+//! chroot.rs     the root of a new mount namespace
 //! clone.rs      clone3(2)
 //! landlock.rs   landlock(7), a thread's own umask
 //! mount.rs      mount_setattr(2)
@@ -32,6 +33,7 @@
 pub mod bpf;
 pub mod caps;
 pub mod cgroup;
+pub mod chroot;
 pub mod clone;
 pub mod inherited;
 pub mod landlock;

@@ -4,8 +4,8 @@ use super::{Over, Root, Why};
 use oci::runtime::Mount;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -43,8 +43,7 @@ fn open_root() -> Result<OwnedFd, Failure> {
 
 fn mounted(mount: &Mount, base: &Path, over: &[Over]) -> Result<OwnedFd, Failure> {
     sys::unshare(NEWNS).map_err(system("unshare"))?;
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", private).map_err(system("making mounts private"))?;
+    sys::chroot::propagate(sys::mount::attr::PROPAGATION_PRIVATE, true).map_err(system("making mounts private"))?;
     // The options' paths are relative, and only this process is single-threaded enough to change its directory.
     rustix::process::chdir(base).map_err(system("chdir"))?;
     // Opened while the host's paths are all there.

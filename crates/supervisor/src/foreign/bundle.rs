@@ -6,7 +6,7 @@
 use crate::protocol::{Failure, Launch};
 use crate::serve::{failure, refusal};
 use oci::runtime::{Mount, Root, Spec};
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::mount::{MountFlags, UnmountFlags};
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
@@ -43,7 +43,7 @@ fn mount(rootfs: &Mount, base: &Path, target: &Path) -> Result<(), Failure> {
     let fail = |errno: rustix::io::Errno| failure("mount root file system", errno.into());
     sys::unshare(sys::clone::flags::NEWNS).map_err(fail)?;
     // Slave, not private: what the host unmounts must not live on in here.
-    rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).map_err(fail)?;
+    sys::chroot::propagate(sys::mount::attr::PROPAGATION_SLAVE, true).map_err(fail)?;
     let mut flags = MountFlags::empty();
     let mut data = Vec::new();
     let mut bind = rootfs.kind == "bind";
