@@ -63,6 +63,7 @@ impl Runtime for Builtin {
             stdio: streams(stdio),
             netns: netns.as_ref().map(AsFd::as_fd),
             init: init.as_ref().map(AsFd::as_fd),
+            detached: None,
         })
         .map_err(failure)?;
         let pid = created.pid();

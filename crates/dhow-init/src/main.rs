@@ -1,8 +1,9 @@
 //! The static binary beneath every container.
 //!
 //! ```text
-//! main.rs      dhow-init supervise | init -- CMD… | reap --cgroup PATH | --version
+//! main.rs      dhow-init supervise | init -- CMD… | reap --cgroup PATH | runtime … | --version
 //! builtin.rs   supervise: the Runtime over the runtime crate, by function call
+//! cli/         runtime: an OCI runtime with runc's command line
 //! init.rs      init: PID 1 of a container that was started with --init
 //! ```
 //!
@@ -10,6 +11,7 @@
 //! never know: images, names, networks, HTTP, and any library that starts threads.
 
 mod builtin;
+mod cli;
 mod init;
 
 use std::ffi::OsString;
@@ -20,6 +22,7 @@ use supervisor::serve::Runtime;
 const USAGE: &str = "usage: dhow-init supervise          start one container; the engine's socket is descriptor 0
        dhow-init init -- COMMAND …  be the first process of a container
        dhow-init reap --cgroup PATH end what a killed supervisor left behind
+       dhow-init runtime …          be an OCI runtime, as runc is one
        dhow-init --version";
 
 fn main() -> ExitCode {
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         (Some("supervise"), []) => supervise(),
         (Some("init"), [dashes, command @ ..]) if dashes == "--" => init::run(command),
         (Some("reap"), [option, path]) if option == "--cgroup" => reap(&path.to_string_lossy()),
+        (Some("runtime"), arguments) => return ExitCode::from(u8::try_from(cli::run(arguments)).unwrap_or(255)),
         (Some("--version"), []) => {
             println!("dhow-init {}", env!("CARGO_PKG_VERSION"));
             Ok(0)

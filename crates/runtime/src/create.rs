@@ -1,11 +1,13 @@
 //! The parent's part of making a container.
 
 use crate::cgroup::Cgroup;
+use crate::hooks::{self, Told};
+use crate::notify::Notified;
 use crate::plan::{self, Plan};
 use crate::seccomp::Filter;
 use crate::sync::{self, Order, Report, Socket};
-use crate::{Failure, FailureKind, init, mount};
-use oci::runtime::{Mount, Resources, Spec};
+use crate::{Failure, FailureKind, idmap, init, mount};
+use oci::runtime::{Hooks, Mount, Resources, Spec};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -44,6 +46,21 @@ pub struct Create<'a> {
     pub netns: Option<BorrowedFd<'a>>,
     /// The program that is PID 1 and has the command as its child, if there is to be one.
     pub init: Option<BorrowedFd<'a>>,
+    /// The container is to outlive the calling process.
+    pub detached: Option<Detached>,
+}
+
+/// What a process has that outlives its maker, as those do that the command line of an OCI runtime starts.
+#[derive(Debug, Default)]
+pub struct Detached {
+    /// Of a container: the listening socket on which it waits for its start.
+    pub gate: Option<OwnedFd>,
+    /// Descriptors from 3 on, in this order and without a gap, that the command gets too.
+    pub preserved: Vec<OwnedFd>,
+    /// It keeps the caller's session keyring.
+    pub keeps_keyring: bool,
+    /// The root file system is entered by chroot(2): it lies on the initial ramdisk.
+    pub no_pivot: bool,
 }
 
 /// A container whose process waits for the go. Dropped, it is gone.
@@ -54,6 +71,16 @@ pub struct Created {
     namespaces: u64,
     keyring_id: String,
     filter: Option<Filter>,
+    notified: Option<Notified>,
+    hooks: Option<Box<(Hooks, Told)>>,
+}
+
+/// A container whose process waits for its start by itself. Dropped, it waits on.
+pub struct Parked {
+    /// Its first process, as the caller's pid namespace numbers it; not yet waited for.
+    pub pid: i32,
+    /// The same.
+    pub pidfd: OwnedFd,
 }
 
 /// A running container. Dropped, it runs on.
@@ -75,11 +102,11 @@ pub struct Running {
 }
 
 /// A process that is killed and reaped, and a cgroup that is removed, unless all goes well.
-struct Attempt {
-    pid: i32,
-    pidfd: Option<OwnedFd>,
-    cgroup: Option<Cgroup>,
-    terminal: Option<OwnedFd>,
+pub(crate) struct Attempt {
+    pub(crate) pid: i32,
+    pub(crate) pidfd: Option<OwnedFd>,
+    pub(crate) cgroup: Option<Cgroup>,
+    pub(crate) terminal: Option<OwnedFd>,
 }
 
 impl Drop for Attempt {
@@ -120,13 +147,15 @@ pub fn begin(create: Create) -> Result<Created, Failure> {
 }
 
 fn make(create: Create) -> Result<Created, Failure> {
-    let plan = Plan::new(&create)?;
+    let mut plan = Plan::new(&create)?;
+    plan.idmapped = idmap::open_sources(&plan)?;
     let init = create.init.map(read_only).transpose()?;
     let none = Resources::default();
     let resources = create.spec.linux.as_ref().and_then(|l| l.resources.as_ref()).unwrap_or(&none);
     let cgroup_path = plan::cgroup_path(create.spec, create.id);
 
     let (socket, theirs) = sync::pair()?;
+    let filter = plan.process.seccomp.clone();
     let mut attempt = Attempt { pid: 0, pidfd: None, cgroup: None, terminal: None };
     // On v2 the child is born in its cgroup. On v1 it is moved, and the moving is slow: meanwhile the child mounts.
     if unified() {
@@ -137,14 +166,14 @@ fn make(create: Create) -> Result<Created, Failure> {
     match clone_into(plan.namespaces.new, ns::NEWPID, pid_namespace, born_in)? {
         Cloned::Child => {
             drop(socket);
-            init::run(&plan, &theirs, create.stdio, init)
+            init::run(&plan, &theirs, create.stdio, init, create.detached.as_ref())
         }
         Cloned::Parent { pid, pidfd } => (attempt.pid, attempt.pidfd) = (pid, Some(pidfd)),
     }
     drop(theirs);
     let served = serve(&plan, &mut attempt, &socket, &cgroup_path, resources);
     served.map_err(|failure| childs_own(&socket, failure))?;
-    let filter = plan.process.seccomp;
+    let hooks = plan.hooks.take().filter(|_| plan.runs_hooks);
     Ok(Created {
         attempt,
         socket,
@@ -152,11 +181,16 @@ fn make(create: Create) -> Result<Created, Failure> {
         namespaces: plan.namespaces.own(),
         keyring_id: create.id.into(),
         filter,
+        notified: plan.process.notified.take(),
+        hooks,
     })
 }
 
 /// A read-only view of the in-container init: through `/proc/1/exe` nobody can write to the host's file.
-fn read_only(file: BorrowedFd) -> Result<OwnedFd, Failure> {
+///
+/// # Errors
+/// `System` without the rights to make a mount.
+pub fn read_only(file: BorrowedFd) -> Result<OwnedFd, Failure> {
     use rustix::fs::StatVfsMountFlags;
     let clone = || -> Result<OwnedFd, Errno> {
         // What the engine gives is one already; of a mount without a place older kernels make no other.
@@ -209,7 +243,7 @@ pub(crate) fn adjust_score(pid: i32, score: Option<i32>) -> Result<(), Failure> 
     }
 }
 
-fn write_proc(pid: i32, file: &str, text: &str) -> Result<(), Errno> {
+pub(crate) fn write_proc(pid: i32, file: &str, text: &str) -> Result<(), Errno> {
     use rustix::fs::{Mode, OFlags};
     let path = format!("/proc/{pid}/{file}");
     let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?;
@@ -250,7 +284,9 @@ pub(crate) fn childs_own(socket: &Socket, ours: Failure) -> Failure {
     while poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|n| n > 0) {
         match socket.await_report() {
             Ok(Report::Failed(failure)) => return in_init(failure),
-            Ok(Report::Terminal(_) | Report::Ready) => continue,
+            Ok(Report::Terminal(_) | Report::Ready | Report::Mounted | Report::Listener(_) | Report::Parked) => {
+                continue;
+            }
             Ok(Report::Closed) | Err(_) => break,
         }
     }
@@ -265,24 +301,35 @@ pub(crate) fn prefixed(prefix: &str, failure: Failure) -> Failure {
     Failure { text: format!("{prefix}{}", failure.text), ..failure }
 }
 
-/// Follows the child until it lacks only the go.
-pub(crate) fn await_ready(socket: &Socket, terminal: &mut Option<OwnedFd>) -> Result<(), Failure> {
+/// Follows the child until it lacks only the go. `mounted` runs the hooks of the runtime's namespaces.
+pub(crate) fn await_ready(
+    socket: &Socket,
+    terminal: &mut Option<OwnedFd>,
+    mounted: impl Fn() -> Result<(), Failure>,
+) -> Result<(), Failure> {
     loop {
         match socket.await_report()? {
             Report::Terminal(master) => *terminal = Some(master),
+            Report::Mounted => {
+                mounted()?;
+                socket.order(&Order::Hooked)?;
+            }
             Report::Ready => return Ok(()),
             Report::Failed(failure) => return Err(in_init(failure)),
-            Report::Closed => return Err(died()),
+            Report::Closed | Report::Parked | Report::Listener(_) => return Err(died()),
         }
     }
 }
 
 /// Follows the child, which has got its go, until it has executed its command.
-pub(crate) fn await_exec(socket: &Socket) -> Result<(), Failure> {
-    match socket.await_report()? {
-        Report::Closed => Ok(()),
-        Report::Failed(failure) => Err(in_init(failure)),
-        Report::Terminal(_) | Report::Ready => Err(died()),
+pub(crate) fn await_exec(socket: &Socket, pid: i32, notified: Option<&Notified>) -> Result<(), Failure> {
+    loop {
+        match (socket.await_report()?, notified) {
+            (Report::Closed, _) => return Ok(()),
+            (Report::Failed(failure), _) => return Err(in_init(failure)),
+            (Report::Listener(listener), Some(notified)) => notified.hand_over(listener, pid)?,
+            _ => return Err(died()),
+        }
     }
 }
 
@@ -306,12 +353,54 @@ impl Created {
         self.attempt.cgroup.as_ref()
     }
 
+    /// `CLONE_NEW*` of every namespace that is not the host's.
+    pub fn namespaces(&self) -> u64 {
+        self.namespaces
+    }
+
+    /// Waits until only the go is missing, running the hooks that are due before, and gives the master of its pty away, if
+    /// it has a terminal.
+    ///
+    /// # Errors
+    /// As [`create`]; nothing is left behind when this is dropped.
+    pub fn ready(&mut self) -> Result<Option<OwnedFd>, Failure> {
+        self.wait().map_err(|failure| prefixed(CREATE_FAILED, failure))?;
+        Ok(self.attempt.terminal.take())
+    }
+
     fn wait(&mut self) -> Result<(), Failure> {
         if !self.ready {
-            await_ready(&self.socket, &mut self.attempt.terminal)?;
+            let (hooks, pid) = (&self.hooks, self.attempt.pid);
+            let mounted = || {
+                let Some((hooks, told)) = hooks.as_deref() else { return Ok(()) };
+                let state = told.state("creating", Some(pid));
+                hooks::run("prestart", &hooks.prestart, &state)?;
+                hooks::run("createRuntime", &hooks.create_runtime, &state)
+            };
+            await_ready(&self.socket, &mut self.attempt.terminal, mounted)?;
             self.ready = true;
         }
         Ok(())
+    }
+
+    /// Lets it wait for its start without this process, on the gate that it was made with.
+    ///
+    /// # Errors
+    /// As [`create`]; nothing is left behind.
+    pub fn park(mut self) -> Result<Parked, Failure> {
+        let mut park = || {
+            self.wait()?;
+            self.socket.order(&Order::Park)?;
+            match self.socket.await_report()? {
+                Report::Parked => Ok(()),
+                Report::Failed(failure) => Err(in_init(failure)),
+                _ => Err(died()),
+            }
+        };
+        park().map_err(|failure| prefixed(CREATE_FAILED, failure))?;
+        let pidfd = self.attempt.pidfd.take().ok_or_else(|| prefixed(CREATE_FAILED, died()))?;
+        self.attempt.cgroup = None;
+        Ok(Parked { pid: self.attempt.pid, pidfd })
     }
 
     /// Lets it execute its command, and returns when it has.
@@ -322,7 +411,7 @@ impl Created {
         // Given before it is asked for, the go costs no turn of its own.
         let sent = self.socket.order(&Order::Go);
         sent.and_then(|()| self.wait())
-            .and_then(|()| await_exec(&self.socket))
+            .and_then(|()| await_exec(&self.socket, self.attempt.pid, self.notified.as_ref()))
             .map_err(|failure| prefixed(CREATE_FAILED, failure))?;
         let gone = || prefixed(CREATE_FAILED, died());
         let cgroup = self.attempt.cgroup.take().ok_or_else(gone)?;
@@ -336,5 +425,24 @@ impl Created {
             id: std::mem::take(&mut self.keyring_id),
             filter: self.filter.take(),
         })
+    }
+}
+
+/// Lets a parked process `pid` execute its command, and returns when it has; `gate` is a connection to the socket on which
+/// it waits.
+///
+/// # Errors
+/// As [`create`]; the process has then ended by itself or is about to.
+pub fn release(gate: OwnedFd, pid: i32, notified: Option<&Notified>) -> Result<(), Failure> {
+    let socket = Socket(gate);
+    let released = socket.order(&Order::Go).and_then(|()| await_exec(&socket, pid, notified));
+    released.map_err(|failure| prefixed("unable to start container process: ", failure))
+}
+
+impl Running {
+    /// A container that another process has started: `pid` and its `pidfd`, its namespaces as [`Created::namespaces`] gave
+    /// them.
+    pub fn attach(id: &str, pid: i32, pidfd: OwnedFd, namespaces: u64, cgroup: Cgroup) -> Running {
+        Running { pid, pidfd, terminal: None, cgroup, namespaces, id: id.into(), filter: None }
     }
 }

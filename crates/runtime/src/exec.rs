@@ -1,7 +1,7 @@
 //! One more process in a running container: one clone3, whose child joins the namespaces of the first process.
 
-use crate::create::{self, Running, Stdio, prefixed};
-use crate::identity::{self, Place, Ready};
+use crate::create::{self, Detached, Running, Stdio, prefixed};
+use crate::identity::{self, Alone, Place, Ready};
 use crate::plan::Work;
 use crate::privileges;
 use crate::sync::{self, Order, Socket};
@@ -33,7 +33,22 @@ pub struct Executed {
 /// # Errors
 /// As [`crate::create`]; nothing is left behind. The calling process must have one thread.
 pub fn exec(target: &Running, process: &Process, seccomp: Option<&Seccomp>, stdio: Stdio) -> Result<Executed, Failure> {
-    run(target, process, seccomp, stdio).map_err(|failure| prefixed(EXEC_FAILED, failure))
+    run(target, process, seccomp, stdio, None).map_err(|failure| prefixed(EXEC_FAILED, failure))
+}
+
+/// As [`exec`], for a process that outlives the calling one.
+///
+/// # Errors
+/// As [`exec`], but without the words that clients expect of an engine.
+pub fn exec_detached(
+    target: &Running,
+    process: &Process,
+    seccomp: Option<&Seccomp>,
+    stdio: Stdio,
+    detached: &Detached,
+) -> Result<Executed, Failure> {
+    run(target, process, seccomp, stdio, Some(detached))
+        .map_err(|failure| prefixed("unable to start container process: ", failure))
 }
 
 /// Ends its process unless it was given away.
@@ -47,8 +62,17 @@ impl Drop for Attempt {
     }
 }
 
-fn run(target: &Running, process: &Process, seccomp: Option<&Seccomp>, stdio: Stdio) -> Result<Executed, Failure> {
+fn run(
+    target: &Running,
+    process: &Process,
+    seccomp: Option<&Seccomp>,
+    stdio: Stdio,
+    detached: Option<&Detached>,
+) -> Result<Executed, Failure> {
     let mut work = Work::new(&target.id, process, seccomp)?;
+    if detached.is_some_and(|detached| detached.keeps_keyring) {
+        work.keyring = None;
+    }
     if work.seccomp.is_none() {
         work.seccomp.clone_from(&target.filter);
     }
@@ -61,7 +85,7 @@ fn run(target: &Running, process: &Process, seccomp: Option<&Seccomp>, stdio: St
     let (pid, pidfd) = match create::clone_into(0, ns::NEWPID, of, born_in)? {
         Cloned::Child => {
             drop(socket);
-            child(target, &work, &theirs, stdio)
+            child(target, &work, &theirs, stdio, detached)
         }
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
     };
@@ -79,8 +103,8 @@ fn run(target: &Running, process: &Process, seccomp: Option<&Seccomp>, stdio: St
     };
     serve().map_err(|failure| create::childs_own(&socket, failure)).map_err(unwrapped)?;
     let mut terminal = None;
-    create::await_ready(&socket, &mut terminal).map_err(unwrapped)?;
-    create::await_exec(&socket).map_err(unwrapped)?;
+    create::await_ready(&socket, &mut terminal, || Ok(())).map_err(unwrapped)?;
+    create::await_exec(&socket, pid, work.notified.as_ref()).map_err(unwrapped)?;
     match attempt.0.take() {
         Some(pidfd) => Ok(Executed { pid, pidfd, terminal }),
         None => Err(Failure::system("start", "exec", Errno::IO)),
@@ -110,10 +134,10 @@ fn set_affinity(pid: i32, set: Option<CpuSet>) -> Result<(), Failure> {
         .map_err(|e| Failure::system("execCPUAffinity", "sched_setaffinity", e))
 }
 
-fn child(target: &Running, work: &Work, socket: &Socket, stdio: Stdio) -> ! {
+fn child(target: &Running, work: &Work, socket: &Socket, stdio: Stdio, detached: Option<&Detached>) -> ! {
     identity::live(socket, || {
         let ready = prepare(target.pidfd.as_fd(), target.namespaces, work, socket, stdio)?;
-        Err(identity::execute(ready, work, socket))
+        Err(identity::execute(ready, work, socket, detached.map(Alone::of)))
     })
 }
 

@@ -1,10 +1,12 @@
 //! The last part of a process's life before execve, the same for a container's first process and for an exec: it is in its
 //! namespaces and in its root already, and now becomes who it is to be.
 
+use crate::hooks::Told;
 use crate::plan::Work;
 use crate::privileges::SYS_ADMIN;
 use crate::sync::{Order, Report, Socket};
-use crate::{Failure, Stdio, command, dev, mount};
+use crate::{Detached, Failure, Stdio, command, dev, gate, hooks, mount};
+use oci::runtime::Hook;
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, makedev};
 use rustix::io::Errno;
 use std::convert::Infallible;
@@ -88,9 +90,11 @@ pub(crate) fn take_on(work: &Work, place: Place, stdio: Stdio, init: Option<Owne
     rustix::process::setsid().map_err(failed("setsid"))?;
     streams(work, &place, stdio)?;
     // Keys of the caller must not be reachable. A kernel without keyrings, or one whose quota is used up, has none to give.
-    match sys::process::join_session_keyring(&work.keyring) {
-        Ok(()) | Err(Errno::NOSYS | Errno::DQUOT | Errno::PERM) => {}
-        Err(e) => return Err(failed("create session keyring")(e)),
+    if let Some(keyring) = &work.keyring {
+        match sys::process::join_session_keyring(keyring) {
+            Ok(()) | Err(Errno::NOSYS | Errno::DQUOT | Errno::PERM) => {}
+            Err(e) => return Err(failed("create session keyring")(e)),
+        }
     }
     let mut env = work.env.clone();
     if !env.iter().any(|variable| variable.to_bytes().starts_with(b"HOME=")) {
@@ -256,25 +260,88 @@ fn change_user(work: &Work) -> Result<Option<Sets>, Failure> {
     Ok((now != sets).then_some(sets))
 }
 
+/// What a process has that outlives its maker.
+pub(crate) struct Alone<'a> {
+    pub detached: &'a Detached,
+    /// The hooks between the go and the command, and what they are told.
+    pub hooks: Option<(&'a [Hook], &'a Told)>,
+}
+
+impl Alone<'_> {
+    /// Without hooks.
+    pub fn of(detached: &Detached) -> Alone<'_> {
+        Alone { detached, hooks: None }
+    }
+}
+
 /// Reports, waits for the go, and executes; comes back only with a failure.
-pub(crate) fn execute(ready: Ready, work: &Work, socket: &Socket) -> Failure {
+pub(crate) fn execute(ready: Ready, work: &Work, socket: &Socket, alone: Option<Alone>) -> Failure {
     if let Err(failure) = socket.report(&Report::Ready) {
         return failure;
     }
-    match socket.await_order() {
-        Ok(Order::Go) => {}
-        Ok(_) => return Failure::system("start", "wait for the go", Errno::PROTO),
+    let order = match socket.await_order() {
+        Ok(order) => order,
         Err(failure) => return failure,
+    };
+    match (order, &alone) {
+        (Order::Go, None) => {}
+        (Order::Go, Some(_)) => {
+            if let Err(e) = caps::set_pdeathsig(0) {
+                return Failure::system("start", "prctl(PR_SET_PDEATHSIG)", e);
+            }
+        }
+        (Order::Park, Some(Alone { detached: Detached { gate: Some(gate), preserved, .. }, .. })) => {
+            let mut kept: Vec<BorrowedFd> = preserved.iter().map(AsFd::as_fd).collect();
+            if let Program::Init(file) = &ready.program {
+                kept.push(file.as_fd());
+            }
+            let opener = match gate::wait(socket, gate.as_fd(), &kept) {
+                Ok(opener) => opener,
+                Err(failure) => return failure,
+            };
+            let failure = become_command(&ready, work, &opener, alone.as_ref());
+            let _ = opener.report(&Report::Failed(failure));
+            // Most descriptors that this memory owns are closed already.
+            sys::process::exit_now(1)
+        }
+        _ => return Failure::system("start", "wait for the go", Errno::PROTO),
     }
-    if let Some(filter) = &work.seccomp
-        && let Err(e) = sys::seccomp::install(&filter.program, filter.flags)
-    {
-        return Failure::system("seccomp", "install the seccomp filter", e);
+    become_command(&ready, work, socket, alone.as_ref())
+}
+
+fn become_command(ready: &Ready, work: &Work, socket: &Socket, alone: Option<&Alone>) -> Failure {
+    let harden = |notify: bool| -> Result<(), Failure> {
+        let Some(filter) = &work.seccomp else { return Ok(()) };
+        let wants = if filter.notifies && notify { sys::seccomp::NEW_LISTENER } else { 0 };
+        let listener = sys::seccomp::install(&filter.program, filter.flags | wants)
+            .map_err(|e| Failure::system("seccomp", "install the seccomp filter", e))?;
+        if let Some(listener) = listener {
+            socket.report(&Report::Listener(listener))?;
+        }
+        Ok(())
+    };
+    let lower = || match ready.after_filter {
+        Some(sets) => caps::capset(sets),
+        None => Ok(()),
+    };
+    // The program is the container's: it gets no more rights than the command will have.
+    let hooked = alone.and_then(|alone| alone.hooks).map_or(Ok(()), |(hooks, told)| {
+        let state = told.state("created", Some(rustix::process::getpid().as_raw_nonzero().get()));
+        hooks::run_as("startContainer", hooks, &state, false, || {
+            harden(false).map_err(|failure| Errno::from_raw_os_error(failure.errno))?;
+            lower()
+        })
+    });
+    if let Err(failure) = hooked.and_then(|()| harden(true)) {
+        return failure;
     }
-    if let Some(sets) = ready.after_filter
-        && let Err(e) = caps::capset(sets)
-    {
+    if let Err(e) = lower() {
         return Failure::system("capabilities", "capset", e);
+    }
+    for fd in alone.iter().flat_map(|alone| &alone.detached.preserved) {
+        if let Err(e) = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()) {
+            return Failure::system("process", "preserve a descriptor", e);
+        }
     }
     match &ready.program {
         Program::Path(path) => command::failed(path, ready.command.execve(path)),

@@ -1,10 +1,12 @@
 //! The life of a container's first process, from clone3 to execve, in the order in which the kernel wants it.
 
-use crate::identity::{self, Place, Ready};
+use crate::hooks::{self, Told};
+use crate::identity::{self, Alone, Place, Ready};
 use crate::mount::{self, shows_cgroup};
 use crate::plan::{Plan, is};
-use crate::sync::{Order, Socket};
-use crate::{Failure, Stdio, cgroups, dev, hide, root, terminal};
+use crate::sync::{Order, Report, Socket};
+use crate::{Detached, Failure, Stdio, cgroups, dev, hide, root, terminal};
+use oci::runtime::Hooks;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,10 +15,12 @@ use sys::mount::{MountAttr, attr};
 use sys::rootfs;
 
 /// Runs in the child and never returns.
-pub(crate) fn run(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<OwnedFd>) -> ! {
+pub(crate) fn run(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<OwnedFd>, detached: Option<&Detached>) -> ! {
     identity::live(socket, || {
         let ready = prepare(plan, socket, stdio, init)?;
-        Err(identity::execute(ready, &plan.process, socket))
+        let hooks = plan.hooks.as_deref().map(|(hooks, told)| (hooks.start_container.as_slice(), told));
+        let alone = detached.map(|detached| Alone { detached, hooks });
+        Err(identity::execute(ready, &plan.process, socket, alone))
     })
 }
 
@@ -29,7 +33,7 @@ fn prepare(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<OwnedFd>) ->
     root::seclude(plan)?;
     // From the host's tree, which the root file system is about to cover. The clones keep their peers, so a bind can be
     // shared although everything else is about to be private.
-    let sources = mount::open_sources(&plan.mounts)?;
+    let sources = mount::open_sources(plan)?;
     root::make_private(plan)?;
     let root = root::mount(plan)?;
     let root = root.as_fd();
@@ -45,6 +49,9 @@ fn prepare(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<OwnedFd>) ->
     if let Some(slave) = &terminal {
         terminal::console(root, slave.as_fd())?;
     }
+    if let Some((hooks, told)) = plan.hooks.as_deref() {
+        run_hooks(hooks, told, plan.runs_hooks, socket)?;
+    }
     // Made like a mount point, before the root can be read-only. The descriptor is what will be entered.
     let cwd = rootfs::create_dir_all(root, plan.process.cwd.as_bytes(), 0o755)
         .map_err(|e| Failure::system("cwd", &format!("mkdir {}", plan.process.cwd), e))?;
@@ -58,7 +65,7 @@ fn prepare(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<OwnedFd>) ->
         sys::mount_setattr(root, c"", false, &change)
             .map_err(|e| Failure::system("mount rootfs", "make the root file system read-only", e))?;
     }
-    root::enter(root, plan.root_propagation)?;
+    root::enter(root, plan)?;
 
     if let Some(personality) = plan.personality {
         sys::process::personality(personality).map_err(|e| Failure::system("personality", "personality", e))?;
@@ -68,6 +75,20 @@ fn prepare(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<OwnedFd>) ->
     }
     let place = Place { root, cwd, terminal, in_userns: plan.namespaces.has_user() };
     identity::take_on(&plan.process, place, stdio, init)
+}
+
+/// The hooks that find the container's mounts made and the host's tree still there: first the parent's, then those that
+/// run in the container's namespaces.
+fn run_hooks(hooks: &Hooks, told: &Told, parents: bool, socket: &Socket) -> Result<(), Failure> {
+    if parents {
+        socket.report(&Report::Mounted)?;
+        match socket.await_order()? {
+            Order::Hooked => {}
+            _ => return Err(Failure::system("start", "wait for the hooks", Errno::PROTO)),
+        }
+    }
+    let pid = rustix::process::getpid().as_raw_nonzero().get();
+    hooks::run("createContainer", &hooks.create_container, &told.state("creating", Some(pid)))
 }
 
 /// Mounts in their order; but what shows the cgroup, and what lies below that, waits until the parent has made it.

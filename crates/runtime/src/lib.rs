@@ -5,6 +5,7 @@
 //! exec.rs        one more process in a running container
 //! plan.rs        the configuration, read and checked before there is a process
 //!   options.rs     mount options
+//!   idmap.rs       idmapped mounts, which the parent makes
 //!   privileges.rs  names of capabilities, limits and scheduling
 //!   sysctl.rs      kernel parameters that belong to a namespace
 //! sync.rs        what parent and child say to each other (drawn there)
@@ -16,8 +17,11 @@
 //!   dev.rs         /dev
 //!   hide.rs        masked and read-only paths
 //!   terminal.rs    a pty
+//! hooks.rs       programs of the configuration that run at moments of its life
 //! identity.rs    user, capabilities, limits, filter, execve: of the first process and of an exec
 //!   command.rs     finding the program
+//!   gate.rs        waiting for the start without a parent
+//!   notify.rs      handing a filter's notifications to their reader
 //! cgroup/        the container's cgroup, v1 and v2
 //! seccomp/       profile → BPF
 //! failure.rs     what went wrong, as data
@@ -42,10 +46,13 @@ mod copy;
 mod create;
 mod dev;
 mod exec;
+mod gate;
 mod hide;
 mod identity;
+mod idmap;
 mod init;
 mod mount;
+mod notify;
 mod options;
 mod plan;
 mod privileges;
@@ -56,12 +63,21 @@ mod terminal;
 
 pub mod cgroup;
 pub mod failure;
+pub mod hooks;
 pub mod seccomp;
 
-pub use create::{Create, Created, Running, Stdio, begin, create};
-pub use exec::{Executed, exec};
+pub use create::{Create, Created, Detached, Parked, Running, Stdio, begin, create, read_only, release};
+pub use exec::{Executed, exec, exec_detached};
 pub use failure::{Failure, FailureKind};
+pub use notify::Notified;
+pub use options::known as mount_options;
+pub use plan::cgroup_path;
 pub use privileges::capability_names;
+
+/// Mounts can be idmapped.
+pub const IDMAP: bool = true;
+/// Network devices can be moved into a container.
+pub const NET_DEVICES: bool = true;
 
 /// Does what can be done before it is known which container to make: finds the cgroup hierarchies, compiles `filter`.
 /// What fails here fails again where it can be told.

@@ -2,7 +2,7 @@
 //! onto a descriptor that was resolved in the root. No path of the container is ever given to the kernel twice.
 
 use crate::options::{self, Options};
-use crate::plan::is;
+use crate::plan::{Plan, is};
 use crate::{Failure, copy};
 use oci::runtime::Mount;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
@@ -117,15 +117,19 @@ pub(crate) fn change(mount: BorrowedFd, options: &Options) -> Result<(), Errno> 
 }
 
 /// The host's side of every bind, opened before the root file system covers the host's.
-pub(crate) fn open_sources(mounts: &[(Mount, Options)]) -> Result<Vec<Option<OwnedFd>>, Failure> {
-    let open = |(mount, options): &(Mount, Options)| match options.bind {
+pub(crate) fn open_sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Failure> {
+    let open = |(n, (mount, options)): (usize, &(Mount, Options))| match options.bind {
         None => Ok(None),
+        Some(_) if plan.idmapped.get(n).is_some_and(Option::is_some) => {
+            let made = plan.idmapped[n].as_ref().map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3));
+            made.transpose().map_err(|e| failed(mount, "dup", e))
+        }
         Some(recursive) => match clone_tree(CWD, mount.source.as_bytes(), recursive) {
             Ok(tree) => Ok(Some(tree)),
             Err(e) => Err(failed(mount, &format!("bind source {:?}", mount.source), e)),
         },
     };
-    mounts.iter().map(open).collect()
+    plan.mounts.iter().enumerate().map(open).collect()
 }
 
 /// Attaches the clone of a bind's source, making the mount point: a directory for a directory, else a file.

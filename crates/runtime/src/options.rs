@@ -18,6 +18,8 @@ pub struct Options {
     pub clear_all: u64,
     /// `PROPAGATION_*` in the order given, each with whether it is recursive.
     pub propagation: Vec<(u64, bool)>,
+    /// `idmap` is `Some(false)`, `ridmap`, which holds for all mounts below too, is `Some(true)`.
+    pub idmap: Option<bool>,
     /// `tmpcopyup`: begin with a copy of what the mount hides.
     pub copy_up: bool,
     /// The file system's own: `key=value`, or a flag.
@@ -53,10 +55,29 @@ const PROPAGATION: &[(&str, u64)] = &[
     ("unbindable", attr::PROPAGATION_UNBINDABLE),
 ];
 
+/// Options that ask for what is so anyway, or change only what the kernel writes to its log.
+const UNCHANGED: [&str; 7] = ["defaults", "silent", "loud", "async", "nomand", "nolazytime", "noiversion"];
+
+/// Flags of every file system, which the kernel takes by their names.
+const FLAGS: [&str; 4] = ["sync", "dirsync", "mand", "lazytime"];
+
 /// The propagation that `name` asks for, and whether recursively.
 pub fn propagation(name: &str) -> Option<(u64, bool)> {
     let find = |name: &str| PROPAGATION.iter().find(|(n, _)| *n == name).map(|(_, value)| *value);
     find(name).map(|value| (value, false)).or_else(|| find(name.strip_prefix('r')?).map(|value| (value, true)))
+}
+
+/// The name of every option that is not a file system's own, sorted.
+pub fn known() -> Vec<String> {
+    let attributes = ATTRIBUTES.iter().map(|(name, ..)| *name);
+    let propagation = PROPAGATION.iter().map(|(name, _)| *name);
+    let both: Vec<&str> = attributes.chain(propagation).collect();
+    let others = ["bind", "rbind", "tmpcopyup", "idmap", "ridmap"];
+    let recursive = both.iter().map(|name| format!("r{name}"));
+    let mut all: Vec<String> =
+        recursive.chain(both.iter().chain(&others).chain(&UNCHANGED).chain(&FLAGS).map(|n| n.to_string())).collect();
+    all.sort();
+    all
 }
 
 /// Reads `options` of the mount at `destination` of type `kind`.
@@ -77,9 +98,11 @@ pub fn parse(destination: &str, kind: &str, options: &[String]) -> Result<Option
                 "bind" => parsed.bind = Some(parsed.bind.unwrap_or(false)),
                 "rbind" => parsed.bind = Some(true),
                 "tmpcopyup" => parsed.copy_up = true,
-                // No change, or only of what the kernel writes to its log.
-                "defaults" | "silent" | "loud" | "" => {}
-                "idmap" | "ridmap" | "remount" => return Err(refused(destination, name)),
+                "idmap" => parsed.idmap = Some(parsed.idmap.unwrap_or(false)),
+                "ridmap" => parsed.idmap = Some(true),
+                "" => {}
+                _ if UNCHANGED.contains(&name) => {}
+                "remount" => return Err(refused(destination, name)),
                 _ => parsed.data.push(match name.split_once('=') {
                     Some((key, value)) => (key.into(), Some(value.into())),
                     None => (name.into(), None),
@@ -134,7 +157,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_done_is_refused_by_name() {
-        for (kind, option) in [("bind", "mode=755"), ("bind", "idmap"), ("proc", "tmpcopyup"), ("bind", "bogus")] {
+        for (kind, option) in [("bind", "mode=755"), ("bind", "remount"), ("proc", "tmpcopyup"), ("bind", "bogus")] {
             let failure = of(kind, &[option]).unwrap_err();
             let name = option.split('=').next().unwrap();
             assert_eq!(failure.text, format!("mount option {name:?} of \"/d\" is not supported"));

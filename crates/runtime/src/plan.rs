@@ -1,12 +1,14 @@
 //! A configuration, read and checked: everything that can be refused is refused here, before there is a process, and what
 //! the child then does needs no further thought.
 
+use crate::hooks::Told;
+use crate::notify::Notified;
 use crate::options::{self, Options};
 use crate::privileges::{self, Capabilities};
 use crate::seccomp::Filter;
 use crate::sysctl::{self, Own};
 use crate::{Create, Failure};
-use oci::runtime::{self as spec, Linux, Mount, Process, Spec};
+use oci::runtime::{self as spec, Hook, Hooks, Linux, Mount, Process, Spec};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
 use std::ffi::CString;
@@ -26,6 +28,8 @@ pub(crate) struct Plan {
     pub root_readonly: bool,
     pub root_propagation: Option<(u64, bool)>,
     pub mounts: Vec<(Mount, Options)>,
+    /// For each of them its source, where only the parent can make it (`idmap.rs`); then that of the root.
+    pub idmapped: Vec<Option<OwnedFd>>,
     pub devices: Vec<Device>,
     /// A bind covers /dev: it is somebody else's, and nothing is made in it.
     pub dev_is_bound: bool,
@@ -37,6 +41,14 @@ pub(crate) struct Plan {
     pub personality: Option<u32>,
     pub memory_policy: Option<(u32, Vec<u64>)>,
     pub process: Work,
+    /// The hooks, where there are any, and what they are told.
+    pub hooks: Option<Box<(Hooks, Told)>>,
+    /// Some of them are the parent's to run before pivot_root.
+    pub runs_hooks: bool,
+    /// The root file system is mounted over itself instead of over the host's `/`.
+    pub root_in_place: bool,
+    /// It is entered by chroot(2).
+    pub no_pivot: bool,
 }
 
 /// Namespaces to make and to join.
@@ -104,7 +116,10 @@ pub(crate) struct Work {
     pub scheduler: Option<sys::sched::SchedAttr>,
     pub io_priority: Option<(u16, u16)>,
     pub seccomp: Option<Filter>,
-    pub keyring: CString,
+    /// Who gets the notifications of the filter.
+    pub notified: Option<Notified>,
+    /// The name of a session keyring of its own.
+    pub keyring: Option<CString>,
 }
 
 impl Work {
@@ -126,10 +141,8 @@ impl Work {
                 |s: &String| CString::new(s.as_str()).map_err(|_| invalid(format!("{what} {s:?} contains a NUL")));
             list.iter().map(one).collect::<Result<Vec<_>, _>>()
         };
+        let notified = seccomp.map(|profile| Notified::of(id, profile)).transpose()?.flatten();
         let seccomp = seccomp.map(crate::seccomp::take).transpose()?;
-        if seccomp.as_ref().is_some_and(|filter| filter.notifies) {
-            return Err(Failure::invalid("seccomp", "seccomp action SCMP_ACT_NOTIFY is not supported".into()));
-        }
         let size = process.console_size.as_ref().map_or((0, 0), |size| (size.height, size.width));
         Ok(Work {
             terminal: process.terminal.then_some(size),
@@ -148,8 +161,10 @@ impl Work {
             scheduler: process.scheduler.as_ref().map(privileges::scheduler).transpose()?,
             io_priority: process.io_priority.as_ref().map(privileges::io_priority).transpose()?,
             seccomp,
-            keyring: CString::new(format!("_ses.{id}"))
-                .map_err(|_| invalid(format!("the ID {id:?} contains a NUL")))?,
+            notified,
+            keyring: Some(
+                CString::new(format!("_ses.{id}")).map_err(|_| invalid(format!("the ID {id:?} contains a NUL")))?,
+            ),
         })
     }
 }
@@ -186,6 +201,12 @@ impl Plan {
         let none = Linux::default();
         let linux = spec.linux.as_ref().unwrap_or(&none);
         refuse(spec, linux)?;
+        let hooks = hooks(create)?;
+        let listed = |lists: fn(&Hooks) -> [&Vec<Hook>; 2]| {
+            hooks.as_ref().is_some_and(|all| lists(&all.0).iter().any(|list| !list.is_empty()))
+        };
+        let runs_hooks = listed(|h| [&h.prestart, &h.create_runtime]);
+        let looked_for = runs_hooks || listed(|h| [&h.create_container, &h.create_container]);
         let process = spec.process.as_ref().ok_or_else(|| Failure::invalid("process", "process is missing".into()))?;
         let namespaces = namespaces(linux, create.netns)?;
         if !spec.hostname.is_empty() && namespaces.own() & ns::NEWUTS == 0 {
@@ -225,12 +246,21 @@ impl Plan {
             }
         }
         let sysctl = if linux.sysctl.is_empty() { Vec::new() } else { sysctl::parse(&linux.sysctl, own(&namespaces))? };
+        let mut work = Work::new(create.id, process, linux.seccomp.as_ref())?;
+        if create.detached.as_ref().is_some_and(|detached| detached.keeps_keyring) {
+            work.keyring = None;
+        }
+        if let Some(notified) = &mut work.notified {
+            notified.told = told(create);
+        }
+        let root_in_place = looked_for && root_options.bind.is_some();
         Ok(Plan {
             root_options,
             root,
             base: base.into(),
             root_readonly,
             root_propagation: propagation,
+            idmapped: Vec::new(),
             dev_is_bound: mounts.iter().any(|(m, o)| o.bind.is_some() && is(&m.destination, "dev")),
             mounts,
             devices: linux.devices.iter().map(device).collect::<Result<_, _>>()?,
@@ -241,8 +271,12 @@ impl Plan {
             domainname: spec.domainname.clone(),
             personality: linux.personality.as_ref().map(privileges::personality).transpose()?,
             memory_policy: linux.memory_policy.as_ref().map(privileges::memory_policy).transpose()?,
-            process: Work::new(create.id, process, linux.seccomp.as_ref())?,
+            process: work,
             namespaces,
+            hooks,
+            runs_hooks,
+            root_in_place,
+            no_pivot: create.detached.as_ref().is_some_and(|detached| detached.no_pivot),
         })
     }
 }
@@ -250,13 +284,6 @@ impl Plan {
 /// Fields that this runtime has nothing for.
 fn refuse(spec: &Spec, linux: &Linux) -> Result<(), Failure> {
     let refused = |field: &str| Err(Failure::invalid("config", format!("{field} is not supported")));
-    if let Some(h) = &spec.hooks {
-        let lists =
-            [&h.prestart, &h.create_runtime, &h.create_container, &h.start_container, &h.poststart, &h.poststop];
-        if lists.iter().any(|list| !list.is_empty()) {
-            return refused("hooks");
-        }
-    }
     if linux.intel_rdt.is_some() {
         return refused("linux.intelRdt");
     }
@@ -267,6 +294,37 @@ fn refuse(spec: &Spec, linux: &Linux) -> Result<(), Failure> {
         return refused("process.execCPUAffinity of a container's first process");
     }
     Ok(())
+}
+
+/// The configuration's hooks. Of a container that does not outlive its maker nobody would run those of its end.
+fn hooks(create: &Create) -> Result<Option<Box<(Hooks, Told)>>, Failure> {
+    let Some(h) = &create.spec.hooks else { return Ok(None) };
+    let lists = [
+        ("prestart", &h.prestart),
+        ("createRuntime", &h.create_runtime),
+        ("createContainer", &h.create_container),
+        ("startContainer", &h.start_container),
+        ("poststart", &h.poststart),
+        ("poststop", &h.poststop),
+    ];
+    if lists.iter().all(|(_, list)| list.is_empty()) {
+        return Ok(None);
+    }
+    if create.detached.is_none() {
+        return Err(Failure::invalid("config", "hooks are not supported of an engine's container".into()));
+    }
+    lists.iter().try_for_each(|(name, list)| crate::hooks::check(name, list))?;
+    Ok(Some(Box::new((h.clone(), told(create)))))
+}
+
+/// What others are told of the container.
+pub(crate) fn told(create: &Create) -> Told {
+    Told {
+        version: create.spec.oci_version.clone(),
+        id: create.id.into(),
+        bundle: create.rootfs_base.into(),
+        annotations: create.spec.annotations.clone(),
+    }
 }
 
 fn root(create: &Create) -> Result<(Mount, bool), Failure> {
@@ -303,11 +361,8 @@ fn clean(destination: &str) -> String {
 
 fn mounts(spec: &Spec) -> Result<Vec<(Mount, Options)>, Failure> {
     let one = |mount: &Mount| {
-        if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
-            let text = format!("idmapped mounts are not supported: {:?}", mount.destination);
-            return Err(Failure::invalid("mounts", text));
-        }
         let options = options::parse(&mount.destination, &mount.kind, &mount.options)?;
+        crate::idmap::check(mount, &options, spec.linux.as_ref())?;
         if mount.kind.is_empty() && options.bind.is_none() {
             return Err(Failure::invalid("mounts", format!("the mount at {:?} has no type", mount.destination)));
         }
@@ -382,10 +437,7 @@ fn user(linux: &Linux, found: &mut Namespaces) -> Result<(), Failure> {
         if linux.uid_mappings.is_empty() || linux.gid_mappings.is_empty() {
             return invalid("a new user namespace needs uidMappings and gidMappings");
         }
-        let lines = |maps: &[spec::IdMapping]| {
-            maps.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size)).collect::<String>()
-        };
-        found.maps = Some((lines(&linux.uid_mappings), lines(&linux.gid_mappings)));
+        found.maps = Some((map_lines(&linux.uid_mappings), map_lines(&linux.gid_mappings)));
     } else if found.join.iter().any(|(kind, _)| *kind == ns::NEWUSER) {
         // clone3 would make the others before the child could join, and they would belong to the host's user namespace.
         if found.new != 0 || found.clocks.is_some() {
@@ -395,6 +447,11 @@ fn user(linux: &Linux, found: &mut Namespaces) -> Result<(), Failure> {
         return invalid("uidMappings and gidMappings need a user namespace");
     }
     Ok(())
+}
+
+/// The lines of uid_map or gid_map.
+pub(crate) fn map_lines(maps: &[spec::IdMapping]) -> String {
+    maps.iter().map(|m| format!("{} {} {}\n", m.container_id, m.host_id, m.size)).collect()
 }
 
 fn clocks(linux: &Linux) -> Result<String, Failure> {
@@ -459,7 +516,7 @@ pub(crate) fn errno(e: &std::io::Error) -> rustix::io::Errno {
 }
 
 /// The configuration's cgroup: `cgroupsPath`, or `/dhow/<id>`.
-pub(crate) fn cgroup_path(spec: &Spec, id: &str) -> String {
+pub fn cgroup_path(spec: &Spec, id: &str) -> String {
     match spec.linux.as_ref().map(|l| l.cgroups_path.as_str()) {
         None | Some("") => format!("/dhow/{id}"),
         Some(path) if path.starts_with('/') => path.into(),

@@ -43,14 +43,17 @@ fn propagate(propagation: u64, recursive: bool) -> Result<(), Failure> {
         .map_err(|e| Failure::system("mount rootfs", "set the propagation of the host's mounts", e))
 }
 
-/// Mounts the root file system over `/` (this process keeps seeing the host's until [`enter`]) and returns it.
+/// Mounts the root file system over `/`, or over itself when hooks are to find it (this process keeps seeing the host's until [`enter`]) and returns it.
 pub(crate) fn mount(plan: &Plan) -> Result<OwnedFd, Failure> {
     // By its path: mounts are cloned only from this namespace, where a descriptor of the parent's would not lead.
     rustix::process::chdir(&plan.base).map_err(|e| failed(&format!("chdir {}", plan.base.display()), e))?;
     let root = match (&plan.root_options.bind, plan.root.kind.as_str()) {
         (Some(recursive), _) => {
-            let tree =
-                clone_tree(CWD, plan.root.source.as_bytes(), *recursive).map_err(|e| failed(&plan.root.source, e))?;
+            let tree = match plan.idmapped.get(plan.mounts.len()).and_then(Option::as_ref) {
+                Some(made) => rustix::io::fcntl_dupfd_cloexec(made, 3),
+                None => clone_tree(CWD, plan.root.source.as_bytes(), *recursive),
+            };
+            let tree = tree.map_err(|e| failed(&plan.root.source, e))?;
             let private = Options { propagation: vec![(attr::PROPAGATION_PRIVATE, true)], ..Options::default() };
             mount::change(tree.as_fd(), &private).map_err(|e| failed("mount_setattr", e))?;
             mount::change(tree.as_fd(), &plan.root_options).map_err(|e| failed("mount_setattr", e))?;
@@ -62,7 +65,9 @@ pub(crate) fn mount(plan: &Plan) -> Result<OwnedFd, Failure> {
         },
         _ => mount::detached(&plan.root, &plan.root_options, None)?,
     };
-    move_mount(&root, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).map_err(|e| failed("move_mount", e))?;
+    // Hooks look for it where the configuration says that it is.
+    let place = if plan.root_in_place { plan.root.source.as_str() } else { "/" };
+    move_mount(&root, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).map_err(|e| failed("move_mount", e))?;
     Ok(root)
 }
 
@@ -139,13 +144,20 @@ fn old_overlay(mount: &Mount, options: &Options) -> Result<OwnedFd, Failure> {
 }
 
 /// Makes `root` this process's `/` and lets go of the host's.
-pub(crate) fn enter(root: BorrowedFd, propagation: Option<(u64, bool)>) -> Result<(), Failure> {
+pub(crate) fn enter(root: BorrowedFd, plan: &Plan) -> Result<(), Failure> {
     let wrong = |what: &'static str| move |e| Failure::system("pivot_root", what, e);
     rustix::process::fchdir(root).map_err(wrong("chdir to the root file system"))?;
-    // Both are ".": the old root is stacked onto the new one, and unmounted from there.
-    rustix::process::pivot_root(".", ".").map_err(wrong("pivot_root"))?;
-    rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(wrong("unmount the host's root"))?;
-    if let Some((propagation, recursive)) = propagation {
+    if plan.no_pivot {
+        if plan.root_in_place {
+            rustix::mount::mount_move(".", "/").map_err(wrong("move the root file system"))?;
+        }
+        rustix::process::chroot(".").map_err(wrong("chroot"))?;
+    } else {
+        // Both are ".": the old root is stacked onto the new one, and unmounted from there.
+        rustix::process::pivot_root(".", ".").map_err(wrong("pivot_root"))?;
+        rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(wrong("unmount the host's root"))?;
+    }
+    if let Some((propagation, recursive)) = plan.root_propagation {
         let change = MountAttr { propagation, ..MountAttr::default() };
         sys::mount_setattr(root, c"", recursive, &change).map_err(wrong("set rootfsPropagation"))?;
     }

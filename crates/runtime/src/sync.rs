@@ -15,6 +15,10 @@
 //!    ◀────────────────────────── end of file
 //! ```
 //!
+//! With hooks, the child reports `Mounted` before pivot_root and waits for `Hooked`. A process that waits by itself for its
+//! start gets `Park` in place of `Go`, answers `Parked`, lets go of this socket, and accepts others, on which then come
+//! `Go` and the end of file (`gate.rs`).
+//!
 //! At any time instead: `Failed` and the child's end. A child whose parent has died reads the end of file and ends.
 
 use crate::cgroup::View;
@@ -31,6 +35,10 @@ const MAX: usize = 64 << 10;
 pub(crate) enum Order {
     Mapped,
     Joined(Vec<View>),
+    /// The hooks that run in the runtime's namespaces have run.
+    Hooked,
+    /// Wait for the go without this parent.
+    Park,
     Go,
 }
 
@@ -38,7 +46,13 @@ pub(crate) enum Order {
 #[derive(Debug)]
 pub(crate) enum Report {
     Terminal(OwnedFd),
+    /// The mounts are there, and the host's root is too: it is the time of the runtime's hooks.
+    Mounted,
     Ready,
+    /// It needs its parent no more.
+    Parked,
+    /// The descriptor of a filter's notifications.
+    Listener(OwnedFd),
     Failed(Failure),
     /// The socket is closed: execve, or the child's end.
     Closed,
@@ -46,7 +60,7 @@ pub(crate) enum Report {
 
 /// One end.
 #[derive(Debug)]
-pub(crate) struct Socket(OwnedFd);
+pub(crate) struct Socket(pub(crate) OwnedFd);
 
 /// Both ends: the parent's, the child's.
 pub(crate) fn pair() -> Result<(Socket, Socket), Failure> {
@@ -67,6 +81,10 @@ impl Socket {
         rustix::io::retry_on_intr(|| rustix::net::send(&self.0, &packet, SendFlags::NOSIGNAL)).map(|_| ())
     }
 
+    fn send_fd(&self, letter: &[u8], fd: BorrowedFd) -> Result<(), Errno> {
+        sys::socket::send_with_fds(self.as_fd(), letter, &[fd]).map(drop)
+    }
+
     /// Parent → child. That the child has gone is noticed by whoever reads next.
     pub fn order(&self, order: &Order) -> Result<(), Failure> {
         let sent = match order {
@@ -75,6 +93,8 @@ impl Socket {
                 let views: Vec<_> = views.iter().map(|view| (&view.name, &view.path)).collect();
                 self.send(b'j', &serde_json::to_vec(&views).unwrap_or_default())
             }
+            Order::Hooked => self.send(b'h', b""),
+            Order::Park => self.send(b'p', b""),
             Order::Go => self.send(b'g', b""),
         };
         match sent {
@@ -91,6 +111,8 @@ impl Socket {
         let length = received.map_err(|e| Failure::system("start", "wait for the supervisor", e))?.0;
         match &packet[..length] {
             b"m" => Ok(Order::Mapped),
+            b"h" => Ok(Order::Hooked),
+            b"p" => Ok(Order::Park),
             b"g" => Ok(Order::Go),
             [b'j', views @ ..] => {
                 let views: Vec<(String, std::path::PathBuf)> = serde_json::from_slice(views).map_err(|_| lost())?;
@@ -105,9 +127,10 @@ impl Socket {
         let gone = |e| Failure::system("start", "report to the supervisor", e);
         match report {
             Report::Ready => self.send(b'r', b"").map_err(gone),
-            Report::Terminal(master) => {
-                sys::socket::send_with_fds(self.as_fd(), b"t", &[master.as_fd()]).map(|_| ()).map_err(gone)
-            }
+            Report::Mounted => self.send(b'm', b"").map_err(gone),
+            Report::Parked => self.send(b'p', b"").map_err(gone),
+            Report::Terminal(master) => self.send_fd(b"t", master.as_fd()).map_err(gone),
+            Report::Listener(listener) => self.send_fd(b"l", listener.as_fd()).map_err(gone),
             Report::Failed(f) => {
                 let text: String = f.text.chars().take(MAX / 16).collect();
                 let parts = (&f.stage, f.kind as u8, f.errno, text);
@@ -130,7 +153,10 @@ impl Socket {
         match (&packet[..length], fds.next()) {
             (b"", _) => Ok(Report::Closed),
             (b"r", _) => Ok(Report::Ready),
+            (b"m", _) => Ok(Report::Mounted),
+            (b"p", _) => Ok(Report::Parked),
             (b"t", Some(master)) => Ok(Report::Terminal(master)),
+            (b"l", Some(listener)) => Ok(Report::Listener(listener)),
             ([b'f', failure @ ..], _) => Ok(Report::Failed(read_failure(failure))),
             _ => Err(Failure::system("start", "the container's process reported nonsense", Errno::PROTO)),
         }

@@ -1,12 +1,29 @@
 //! What a process does to itself: descriptors it inherited, memory it no longer needs, a copy of it.
 
 use crate::{Errno, Result, result};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Closes every descriptor from `first` on. For the first lines of a program that has opened none itself yet:
 /// whatever is there came by inheritance and belongs to nobody.
 pub fn close_from(first: u32) -> Result<()> {
     // SAFETY: takes three numbers; that no live owner holds one of the descriptors is the caller's to see to, as said.
     result(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
+}
+
+/// Closes every descriptor from 3 on but those of `keep`. For a process that will only execute or end: whoever owns one of
+/// the others in this memory must never be dropped.
+pub fn close_all_but(keep: &[BorrowedFd]) -> Result<()> {
+    let mut kept: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).collect();
+    kept.sort_unstable();
+    let mut first = 3u32;
+    for fd in kept.into_iter().filter(|fd| *fd >= 3).chain([u32::MAX]) {
+        if first < fd {
+            // SAFETY: takes three numbers; that no live owner is dropped afterwards is the caller's to see to, as said.
+            result(unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) })?;
+        }
+        first = fd.saturating_add(1);
+    }
+    Ok(())
 }
 
 /// fork(3), for what must work inside a container too, whose filter refuses clone3. The child's PID, or `None` in the

@@ -443,6 +443,48 @@ impl Cgroup {
         }
     }
 
+    /// Whether its processes are stopped where they are.
+    pub fn is_frozen(&self) -> bool {
+        let file = match &self.tree {
+            Tree::V2(_) => "cgroup.freeze",
+            Tree::V1(_) => "freezer.state",
+        };
+        read(self.main_dir(), file).is_ok_and(|state| ["1", "FROZEN", "FREEZING"].contains(&state.trim()))
+    }
+
+    /// What the kernel says in `file`, on v1 of `controller`; `None` when there is no such file here.
+    pub fn read(&self, controller: &str, file: &str) -> Option<String> {
+        let dir = match &self.tree {
+            Tree::V2(dir) => dir,
+            Tree::V1(dirs) => &dirs.iter().find(|c| c.name == controller)?.dir,
+        };
+        read(dir.as_fd(), file).ok()
+    }
+
+    /// A cgroup below this one, that exists: on v2 of an empty name, on v1 of the controllers that are named, the others
+    /// staying.
+    ///
+    /// # Errors
+    /// `Invalid` for a path that leads elsewhere or a name that is no controller's; `System` when there is no such cgroup.
+    pub fn below(mut self, paths: &[(String, String)]) -> Result<Cgroup, Failure> {
+        for (name, path) in paths {
+            let whole = format!("/{}", path.trim_start_matches('/'));
+            if whole == "/" {
+                continue;
+            }
+            let parts = components(&whole)?.join("/");
+            let unknown = || Failure::invalid("cgroup", format!("unknown controller {name} in SubCgroupPaths"));
+            let dir = match &mut self.tree {
+                Tree::V2(dir) if name.is_empty() => dir,
+                Tree::V2(_) => return Err(unknown()),
+                Tree::V1(dirs) => &mut dirs.iter_mut().find(|c| c.name == name).ok_or_else(unknown)?.dir,
+            };
+            let opened = open_dir(dir.as_fd(), &parts);
+            *dir = opened.map_err(|e| Failure::system("cgroup", &format!("open cgroup {}{whole}", self.path), e))?;
+        }
+        Ok(self)
+    }
+
     /// Lets every process go on.
     ///
     /// # Errors

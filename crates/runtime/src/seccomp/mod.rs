@@ -113,16 +113,21 @@ fn action(name: &str, errno: Option<u32>) -> Result<Action, Failure> {
     }
 }
 
+/// The flags of a profile, and what seccomp(2) calls them.
+pub const FLAGS: [(&str, u32); 4] = [
+    ("SECCOMP_FILTER_FLAG_TSYNC", 1),
+    ("SECCOMP_FILTER_FLAG_LOG", 1 << 1),
+    ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", 1 << 2),
+    ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", WAIT_KILLABLE),
+];
+/// Has a meaning only for a filter with a listener.
+const WAIT_KILLABLE: u32 = 1 << 5;
+const TSYNC: u32 = 1;
+
 fn flags(names: &[String]) -> Result<u32, Failure> {
-    names.iter().try_fold(0, |all, name| {
-        let bit = match name.as_str() {
-            "SECCOMP_FILTER_FLAG_TSYNC" => 1,
-            "SECCOMP_FILTER_FLAG_LOG" => 1 << 1,
-            "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => 1 << 2,
-            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => 1 << 5,
-            other => return Err(invalid(format!("seccomp: unknown flag {other:?}"))),
-        };
-        Ok(all | bit)
+    names.iter().try_fold(0, |all, name| match FLAGS.iter().find(|(known, _)| known == name) {
+        Some((_, bit)) => Ok(all | bit),
+        None => Err(invalid(format!("seccomp: unknown flag {name:?}"))),
     })
 }
 
@@ -348,6 +353,13 @@ pub fn compile(profile: &Seccomp) -> Result<Filter, Failure> {
         )));
     }
     let notifies = code.iter().any(|i| i.returns() == Some(RET_USER_NOTIF));
+    if !notifies && flags & WAIT_KILLABLE != 0 {
+        return Err(invalid(
+            "seccomp: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs a rule with SCMP_ACT_NOTIFY".into(),
+        ));
+    }
+    // There is one thread to synchronize, and a filter with a listener cannot have the flag.
+    let flags = if notifies { flags & !TSYNC } else { flags };
     Ok(Filter { program: code.iter().map(|i| i.encode()).collect(), flags, notifies })
 }
 

@@ -74,6 +74,7 @@ impl Bench {
             stdio,
             netns,
             init: None,
+            detached: None,
         })
     }
 

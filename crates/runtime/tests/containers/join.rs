@@ -222,6 +222,7 @@ fn in_container_init() {
         stdio,
         netns: None,
         init: Some(init.as_fd()),
+        detached: None,
     })
     .unwrap()
     .start()

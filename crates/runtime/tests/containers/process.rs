@@ -218,7 +218,7 @@ fn what_cannot_be_is_refused() {
     assert_eq!(refused(|b| b.linux().namespaces.retain(|n| n.kind != "mount")), "a mount namespace is needed");
     assert_eq!(
         refused(|b| b.spec.hooks = Some(Hooks { poststop: vec![Hook::default()], ..Hooks::default() })),
-        "hooks is not supported"
+        "hooks are not supported of an engine's container"
     );
     assert_eq!(
         refused(|b| drop(b.linux().sysctl.insert("kernel.core_pattern".into(), "x".into()))),

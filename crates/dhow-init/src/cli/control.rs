@@ -1,0 +1,200 @@
+//! kill, delete, pause, resume.
+
+use super::options::Given;
+use super::state::{Container, Status, remove_dir};
+use super::{Error, Global, Result};
+use oci::runtime::Spec;
+use runtime::hooks;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd};
+
+const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
+const SIGTERM: i32 = rustix::process::Signal::TERM.as_raw();
+const NEWPID: u64 = sys::clone::flags::NEWPID;
+/// How long a killed process may take to end.
+const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+
+/// The names of signals 1 to 31, in order.
+const SIGNALS: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
+    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
+    "PWR", "SYS",
+];
+
+fn signal(text: &str) -> Result<i32> {
+    if let Ok(number) = text.parse::<i32>() {
+        return Ok(number);
+    }
+    let upper = text.to_uppercase();
+    let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let others = [("IOT", 6), ("CLD", 17), ("POLL", 29), ("RTMIN", 34), ("RTMAX", 64)];
+    let real_time = |bare: &str| {
+        let (low, high) = (bare.strip_prefix("RTMIN+"), bare.strip_prefix("RTMAX-"));
+        let low = low.and_then(|n| n.parse::<i32>().ok()).map(|n| 34 + n);
+        low.or_else(|| high.and_then(|n| n.parse::<i32>().ok()).map(|n| 64 - n)).filter(|n| (34..=64).contains(n))
+    };
+    SIGNALS
+        .iter()
+        .position(|name| *name == bare)
+        .map(|at| at as i32 + 1)
+        .or_else(|| others.iter().find(|(name, _)| *name == bare).map(|(_, number)| *number))
+        .or_else(|| real_time(bare))
+        .ok_or_else(|| Error(format!("unknown signal {text:?}")))
+}
+
+/// `kill`
+pub fn kill(global: &Global, given: &Given) -> Result<i32> {
+    let container = Container::load(global, given.id()?)?;
+    let signal = given.arguments.get(1).filter(|s| !s.is_empty()).map_or(Ok(SIGTERM), |text| signal(text))?;
+    let cgroup = container.cgroup();
+    let all = given.is("all");
+    // Without a pid namespace the others do not end with the first.
+    let together = all || (signal == SIGKILL && container.saved.namespaces & NEWPID == 0);
+    if together && let Some(cgroup) = &cgroup {
+        if signal == SIGKILL { cgroup.kill_all() } else { cgroup.signal_all(signal) }
+    }
+    let Some(pidfd) = container.process() else {
+        return if all { Ok(0) } else { Error::new("container not running") };
+    };
+    match sys::process::pidfd_send_signal(pidfd.as_fd(), signal) {
+        Ok(()) => {}
+        Err(Errno::SRCH) if all || together => {}
+        Err(Errno::SRCH) => return Error::new("container not running"),
+        Err(e) => return Err(Error::errno("unable to signal init")(e)),
+    }
+    // On v1 what is frozen does not even end.
+    if signal == SIGKILL
+        && let Some(cgroup) = cgroup.filter(runtime::cgroup::Cgroup::is_frozen)
+    {
+        cgroup.resume()?;
+    }
+    Ok(0)
+}
+
+/// Whether the process ends in time.
+fn ends(pidfd: BorrowedFd) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    rustix::io::retry_on_intr(|| poll(&mut fds, Some(&PATIENCE))).is_ok_and(|n| n > 0)
+}
+
+/// `delete`
+pub fn delete(global: &Global, given: &Given) -> Result<i32> {
+    let (id, force) = (given.id()?, given.is("force"));
+    let Some(container) = Container::find(global, id)? else {
+        // Of one that was only begun there may be a directory.
+        remove_dir(&global.root.join(id))?;
+        return if force { Ok(0) } else { Error::new("container does not exist") };
+    };
+    if force && container.try_lock()?.is_none() {
+        // Somebody is at it, maybe for ever, in a hook: without its process that has an end.
+        end(&container)?;
+    }
+    let lock = container.lock()?;
+    let Some(container) = Container::find(global, id)? else {
+        return if force { Ok(0) } else { Error::new("container does not exist") };
+    };
+    let status = container.status(Some(&lock))?;
+    if !force && !matches!(status, Status::Stopped | Status::Created) {
+        return Error::new(format!("cannot delete container {id} that is not stopped: {}", status.name()));
+    }
+    let spec = container.spec();
+    destroy(&container)?;
+    container.remove_dir()?;
+    if let Ok(spec) = spec {
+        poststop(global, &container, &spec);
+    }
+    Ok(0)
+}
+
+/// Kills every process of the container.
+fn end(container: &Container) -> Result<()> {
+    let process = container.process();
+    if let Some(pidfd) = &process {
+        let _ = sys::process::pidfd_send_signal(pidfd.as_fd(), SIGKILL);
+    }
+    if let Some(cgroup) = container.cgroup() {
+        cgroup.kill_all();
+    }
+    match process {
+        Some(pidfd) if !ends(pidfd.as_fd()) => Error::new("container init still running"),
+        _ => Ok(()),
+    }
+}
+
+/// Ends the container, and removes everything but its directory.
+fn destroy(container: &Container) -> Result<()> {
+    end(container)?;
+    match container.cgroup() {
+        Some(cgroup) => {
+            cgroup.remove().map_err(|failure| Error(format!("unable to remove container's cgroup: {}", failure.text)))
+        }
+        None => Ok(()),
+    }
+}
+
+/// As [`destroy`], after a failure that is the one to be told of.
+pub fn destroy_quietly(container: &Container) {
+    let _ = destroy(container);
+}
+
+/// Runs the hooks that follow the end of a container. One that fails holds up nothing.
+pub fn poststop(global: &Global, container: &Container, spec: &Spec) {
+    let all = spec.hooks.as_ref().map_or(&[][..], |hooks| &hooks.poststop);
+    let state = container.told().state("stopped", None);
+    for hook in all {
+        if let Err(failure) = hooks::run("poststop", std::slice::from_ref(hook), &state) {
+            global.log.warn(&failure.text);
+        }
+    }
+}
+
+/// `pause`
+pub fn pause(global: &Global, given: &Given) -> Result<i32> {
+    let (container, lock) = Container::load_locked(global, given.id()?)?;
+    match container.status(Some(&lock))? {
+        Status::Running | Status::Created => cgroup(&container)?.pause()?,
+        _ => return Error::new("container not running"),
+    }
+    Ok(0)
+}
+
+/// `resume`
+pub fn resume(global: &Global, given: &Given) -> Result<i32> {
+    let (container, lock) = Container::load_locked(global, given.id()?)?;
+    match container.status(Some(&lock))? {
+        Status::Paused => cgroup(&container)?.resume()?,
+        _ => return Error::new("container not paused"),
+    }
+    Ok(0)
+}
+
+/// The cgroup that a living container has.
+pub fn cgroup(container: &Container) -> Result<runtime::cgroup::Cgroup> {
+    container.cgroup().ok_or_else(|| Error("cgroup not exist".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals() {
+        let good = [
+            ("9", 9),
+            ("KILL", 9),
+            ("sigterm", 15),
+            ("SIGUSR1", 10),
+            ("SYS", 31),
+            ("RTMIN+3", 37),
+            ("SIGRTMAX-1", 63),
+            ("0", 0),
+        ];
+        for (text, number) in good {
+            assert_eq!(signal(text), Ok(number), "{text}");
+        }
+        for text in ["nosuch", "SIG", "RTMIN+99", "1x"] {
+            assert_eq!(signal(text), Error::new(format!("unknown signal {text:?}")));
+        }
+    }
+}
