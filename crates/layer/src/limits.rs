@@ -10,8 +10,10 @@ pub struct Limits {
     pub ratio: u64,
     /// The uncompressed size from which [`Limits::ratio`] counts.
     pub ratio_from: u64,
-    /// Entries of one archive.
+    /// Entries of one archive, together with the directories that are made because entries lie in them.
     pub entries: u64,
+    /// Names in a path: how deep a tree may be, and how far the target of a link may lead.
+    pub depth: usize,
     /// Bytes of a path or a link's target.
     pub path: usize,
     /// Bytes of one extended header.
@@ -32,6 +34,7 @@ impl Default for Limits {
             ratio: 20,
             ratio_from: 1 << 30,
             entries: 5_000_000,
+            depth: 512,
             path: 4096,
             header: 1 << 20,
             ranges: 100_000,

@@ -69,6 +69,23 @@ fn split_last(path: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Opens (`O_PATH`) the directory `path`, making it and those above it with `mode` where they are missing. A dangling
 /// symbolic link on the way is followed too: what it names is made, inside the root.
 pub fn create_dir_all(root: BorrowedFd, path: &[u8], mode: u32) -> Result<OwnedFd> {
+    create_dir_all_within(root, path, mode, &mut Bounds { names: usize::MAX, made: 0 })
+}
+
+/// How much [`create_dir_all_within`] may do, and has done.
+#[derive(Debug)]
+pub struct Bounds {
+    /// Names that may be walked, those of links' targets included.
+    pub names: usize,
+    /// Directories that were made.
+    pub made: usize,
+}
+
+/// As [`create_dir_all`], within bounds.
+///
+/// # Errors
+/// `ENAMETOOLONG` when the way is longer than they allow; what was made until then stays.
+pub fn create_dir_all_within(root: BorrowedFd, path: &[u8], mode: u32, bounds: &mut Bounds) -> Result<OwnedFd> {
     // Nearly always it is there.
     match resolve(root, path, OFlags::PATH | OFlags::DIRECTORY) {
         Err(Errno::NOENT) => {}
@@ -77,9 +94,13 @@ pub fn create_dir_all(root: BorrowedFd, path: &[u8], mode: u32) -> Result<OwnedF
     let mut walk = Walk::new(path);
     let mut directory = resolve(root, b"", OFlags::PATH | OFlags::DIRECTORY)?;
     while let Some(name) = walk.next() {
+        bounds.names = bounds.names.checked_sub(1).ok_or(Errno::NAMETOOLONG)?;
         directory = match resolve(root, walk.with(&name), OFlags::PATH | OFlags::DIRECTORY) {
             Err(Errno::NOENT) => match rustix::fs::mkdirat(&directory, &name[..], Mode::from_raw_mode(mode)) {
-                Ok(()) => open_child(directory.as_fd(), &name)?,
+                Ok(()) => {
+                    bounds.made += 1;
+                    open_child(directory.as_fd(), &name)?
+                }
                 // Something of that name is there and yet leads nowhere: a dangling link, or a directory made meanwhile.
                 Err(Errno::EXIST) => match rustix::fs::readlinkat(&directory, &name[..], Vec::new()) {
                     Ok(target) => {

@@ -77,15 +77,47 @@ pub struct Unpacked {
     pub(crate) links: Vec<Link>,
     pending: usize,
     most_pending: usize,
+    /// Directories that were made for what is in them, described later or not.
+    unasked: u64,
+    most_entries: u64,
+    most_depth: usize,
 }
 
 impl Unpacked {
     fn new(options: &Options) -> Unpacked {
-        Unpacked { most_pending: if options.layer { options.limits.pending } else { 0 }, ..Unpacked::default() }
+        Unpacked {
+            most_pending: if options.layer { options.limits.pending } else { 0 },
+            most_entries: options.limits.entries,
+            most_depth: options.limits.depth,
+            ..Unpacked::default()
+        }
+    }
+
+    /// Counts the entry `path`.
+    fn enter(&mut self, path: &[u8]) -> Result<()> {
+        self.entries += 1;
+        self.few(path)
+    }
+
+    /// Counts directories that had to be made for `path`.
+    fn made_unasked(&mut self, path: &[u8], many: usize) -> Result<()> {
+        self.unasked += many as u64;
+        self.few(path)
+    }
+
+    fn few(&self, path: &[u8]) -> Result<()> {
+        match self.entries + self.unasked > self.most_entries {
+            true => Err(Error::entry(
+                path,
+                format!("entries and the directories above them exceed the limit of {}", self.most_entries),
+            )),
+            false => Ok(()),
+        }
     }
 
     /// Notes an implied directory.
     fn imply(&mut self, path: &[u8]) -> Result<()> {
+        self.made_unasked(path, 1)?;
         if self.most_pending == 0 {
             return Ok(());
         }
@@ -145,7 +177,7 @@ pub(crate) fn extract<R: BufRead>(
     let mut root_time = None;
     let mut clean = Vec::with_capacity(256);
     while reader.next(&mut entry)? {
-        made.entries += 1;
+        made.enter(&entry.path)?;
         if let Some((uid, gid)) = options.owner {
             (entry.uid, entry.gid) = (uid, gid);
         }
@@ -156,6 +188,10 @@ pub(crate) fn extract<R: BufRead>(
             made.root_described = true;
             continue;
         }
+        let depth = clean.iter().filter(|b| **b == b'/').count() + 1;
+        if depth > made.most_depth {
+            return Err(too_deep(&entry.path, made.most_depth));
+        }
         make::entry(&mut places, &entry, &clean, reader, options, &mut made, &mut files)?;
     }
     files.finish()?;
@@ -165,6 +201,10 @@ pub(crate) fn extract<R: BufRead>(
         rustix::fs::futimens(base.as_fd(), &place::times(mtime)).map_err(|e| Error::io("set times of", "/", e))?;
     }
     Ok(made)
+}
+
+pub(crate) fn too_deep(path: &[u8], limit: usize) -> Error {
+    Error::entry(path, format!("it lies deeper than the limit of {limit} directories"))
 }
 
 /// Writes `path` into `clean` without empty and `.` components; empty is the root.

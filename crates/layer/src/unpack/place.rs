@@ -190,17 +190,32 @@ impl<'r> Places<'r> {
         let Some(mtime) = mtime else { return Ok(()) };
         let above = if at == 0 { 0 } else { self.levels.get(at - 1).map_or(0, |l| l.end + 1) };
         let name = self.path.get(above..).unwrap_or_default().to_vec();
-        let again;
-        let parent = match at.checked_sub(1).map(|above| self.levels.get(above).and_then(|level| level.fd.as_ref())) {
+        if let Some(above) = at.checked_sub(1)
+            && self.levels.get(above).is_some_and(|level| level.fd.is_none())
+        {
+            self.reopen_to(above)?;
+        }
+        let parent = match at.checked_sub(1).and_then(|above| self.levels.get(above)) {
             None => self.base.as_fd(),
-            Some(Some(fd)) => fd.as_fd(),
-            Some(None) => {
-                again = self.open_again(at - 1)?;
-                again.as_fd()
-            }
+            Some(level) => level.fd.as_ref().ok_or_else(|| error("open", &self.path, Errno::BADF))?.as_fd(),
         };
         utimensat(parent, name.as_slice(), &times(mtime), AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|e| error("set times of", &self.path, e))
+    }
+
+    /// Opens a level that gave its descriptor up, and as many above it as stay open: those below it are being left, and
+    /// the next one up will be wanted next.
+    fn reopen_to(&mut self, at: usize) -> Result<()> {
+        let first = at.saturating_sub(OPEN - 1);
+        for i in first..=at {
+            if self.levels.get(i).is_some_and(|level| level.fd.is_none()) {
+                let fd = self.open_again(i)?;
+                if let Some(level) = self.levels.get_mut(i) {
+                    level.fd = Some(fd);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Opens a level whose descriptor is not there, from the nearest one above that is.
@@ -256,7 +271,7 @@ impl<'r> Places<'r> {
                     super::whiteout::set_opaque(dir.as_fd()).map_err(|e| error("make opaque", e))?;
                     (fd, false)
                 } else if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
-                    (self.through_link(whole)?, true)
+                    (self.through_link(whole, made)?, true)
                 } else {
                     return Err(Error::entry(whole, "not a directory, but it has entries"));
                 }
@@ -269,12 +284,19 @@ impl<'r> Places<'r> {
         Ok(Level { end: 0, fd: Some(fd), by_link, mtime, inherits, opaque: false, default_acl: None })
     }
 
-    fn through_link(&self, whole: &[u8]) -> Result<OwnedFd> {
+    fn through_link(&self, whole: &[u8], made: &mut Unpacked) -> Result<OwnedFd> {
         match self.follow(whole) {
             Ok(fd) => Ok(fd),
             Err(Errno::NOENT) => {
                 let path = [&self.prefix, whole].concat();
-                sys::rootfs::create_dir_all(self.root, &path, 0o755).map_err(|e| Error::at("create", whole, e))
+                let names = path.iter().filter(|b| **b == b'/').count() + 1;
+                let mut bounds = sys::rootfs::Bounds { names: names + made.most_depth, made: 0 };
+                let done = sys::rootfs::create_dir_all_within(self.root, &path, 0o755, &mut bounds);
+                made.made_unasked(whole, bounds.made)?;
+                done.map_err(|e| match e {
+                    Errno::NAMETOOLONG => super::too_deep(whole, made.most_depth),
+                    e => Error::at("create", whole, e),
+                })
             }
             Err(Errno::LOOP) => Err(Error::entry(whole, "a loop of symbolic links")),
             Err(Errno::NOTDIR) => Err(Error::entry(whole, "not a directory, but it has entries")),

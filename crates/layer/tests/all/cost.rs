@@ -80,6 +80,32 @@ fn whiteouts_take_time_in_proportion() {
     }
 }
 
+#[test]
+fn depth_takes_time_in_proportion() {
+    if !alone("cost::depth_takes_time_in_proportion") {
+        return;
+    }
+    let scene = Scene::new();
+    let time = |depth: usize| {
+        let below = "/d".repeat(depth - 1);
+        let entries = (0..6400 / depth).flat_map(|i| {
+            let path = format!("t{i}{below}/f");
+            [pax(&[("path", &path)]), member(b'0', b"x", b"", b"")]
+        });
+        let to = scene.dir("to");
+        let tar = archive(&entries.collect::<Vec<_>>());
+        let begun = cpu();
+        unpack(open(&to).as_fd(), b"", tar.as_slice(), &Options::layer(&Limits::default())).unwrap();
+        let taken = cpu() - begun;
+        std::fs::remove_dir_all(&to).unwrap();
+        taken
+    };
+    // As many directories in all, made by few deep entries or by many that are less deep.
+    let best = |depth: usize| (0..2).map(|_| time(depth)).fold(f64::MAX, f64::min);
+    let (a, b) = (best(50), best(500));
+    assert!(b < a.max(0.005) * 4.0, "50 deep takes {a} s, 500 deep {b} s");
+}
+
 /// Archives and streams that are no layers, each in its own way, by number.
 fn malformed(n: usize) -> (Compression, Vec<u8>) {
     let good = archive(&[member(b'0', b"d/f", b"", &vec![b'x'; 9000]), member(b'2', b"l", b"d", b"")]);

@@ -304,6 +304,39 @@ fn a_tree_of_any_depth_unpacks_with_few_descriptors() {
     assert_eq!(std::fs::read(to.join(format!("{path}/file"))).unwrap(), b"deep");
 }
 
+#[test]
+fn depth_and_implied_directories_are_limited() {
+    let deep = |names: usize| vec!["d"; names].join("/");
+    let error = |members: &[Vec<u8>], limits: &Limits, layer: bool| {
+        let scene = Scene::new();
+        let to = scene.dir("to");
+        let options = if layer { Options::layer(limits) } else { Options::files(limits) };
+        unpack(open(&to).as_fd(), b"", archive(members).as_slice(), &options).err().map(|e| e.to_string())
+    };
+    let limits = Limits::default();
+    let at = |path: &str| [pax(&[("path", path)]), member(b'0', b"x", b"", b"")];
+    let too_deep = format!("tar entry {:?}: it lies deeper than the limit of 512 directories", &deep(600)[..200]);
+    for layer in [true, false] {
+        assert_eq!(error(&at(&deep(512)), &limits, layer), None);
+        assert_eq!(error(&at(&deep(513)), &limits, layer).as_ref(), Some(&too_deep));
+        // Another way down: a link to what is not there yet.
+        let by_link = |names: usize| {
+            let link = [pax(&[("linkpath", &deep(names))]), member(b'2', b"l", b"x", b"")];
+            [&link[..], &[member(b'0', b"l/f", b"", b"")]].concat()
+        };
+        assert_eq!(error(&by_link(500), &limits, layer), None);
+        let refused = "tar entry \"l\": it lies deeper than the limit of 512 directories".to_owned();
+        assert_eq!(error(&by_link(600), &limits, layer), Some(refused));
+        // One entry and its four directories make five.
+        let few = |entries| Limits { entries, ..Limits::default() };
+        assert_eq!(error(&at("a/b/c/d/e"), &few(5), layer), None);
+        let refused = "tar entry \"a/b/c/d\": entries and the directories above them exceed the limit of 4".to_owned();
+        assert_eq!(error(&at("a/b/c/d/e"), &few(4), layer), Some(refused));
+        assert!(error(&by_link(10), &few(10), layer).unwrap().contains("exceed the limit of 10"));
+        assert_eq!(error(&by_link(10), &few(12), layer), None);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
