@@ -38,8 +38,9 @@ pub(crate) fn merge(config: &mut ContainerConfig, image: Option<&oci::image::Con
         if config.stop_signal.is_empty() {
             config.stop_signal.clone_from(&image.stop_signal);
         }
-        if let (None, Some(health)) = (&config.healthcheck, &image.healthcheck) {
-            config.healthcheck = serde_json::from_value::<HealthConfig>(health.clone()).ok();
+        let of_image = image.healthcheck.as_ref().and_then(|h| serde_json::from_value::<HealthConfig>(h.clone()).ok());
+        if let Some(of_image) = of_image {
+            merge_health(&mut config.healthcheck, of_image);
         }
         if config.shell.is_empty()
             && let Some(shell) = &image.shell
@@ -71,6 +72,29 @@ fn merge_env(env: &mut List<String>, image: &[String]) {
     }
     let named: Vec<String> = env.iter().map(|e| name(e)).collect();
     env.extend(image.iter().filter(|e| !named.contains(&name(e))).cloned());
+}
+
+/// The image's health check, or what the request leaves open of its own.
+fn merge_health(own: &mut Option<HealthConfig>, image: HealthConfig) {
+    let Some(own) = own else {
+        *own = Some(image);
+        return;
+    };
+    if own.test.is_empty() {
+        own.test = image.test;
+    }
+    let fields = [
+        (&mut own.interval, image.interval),
+        (&mut own.timeout, image.timeout),
+        (&mut own.start_period, image.start_period),
+        (&mut own.start_interval, image.start_interval),
+        (&mut own.retries, image.retries),
+    ];
+    for (field, of_image) in fields {
+        if *field == 0 {
+            *field = of_image;
+        }
+    }
 }
 
 /// Path and arguments of the first process.
@@ -117,6 +141,22 @@ mod tests {
         assert_eq!(merged(reset).1, words("x", &[]));
         let mut nothing = ContainerConfig::default();
         assert_eq!(merge(&mut nothing, None).unwrap_err().to_string(), "no command specified");
+    }
+
+    #[test]
+    fn health_checks() {
+        let text = |h: Option<HealthConfig>| h.map(|h| serde_json::to_string(&h).unwrap()).unwrap_or_default();
+        let with = |own: Option<HealthConfig>| {
+            let mut config = ContainerConfig { healthcheck: own, ..Default::default() };
+            let of_image = serde_json::json!({"Test": ["CMD", "x"], "Interval": 5, "Retries": 2});
+            merge(&mut config, Some(&oci::image::ContainerConfig { healthcheck: Some(of_image), ..image() })).unwrap();
+            text(config.healthcheck)
+        };
+        assert_eq!(with(None), r#"{"Test":["CMD","x"],"Interval":5,"Retries":2}"#);
+        let own = HealthConfig { timeout: 9, retries: 4, ..HealthConfig::default() };
+        assert_eq!(with(Some(own)), r#"{"Test":["CMD","x"],"Interval":5,"Timeout":9,"Retries":4}"#);
+        let none = HealthConfig { test: vec!["NONE".to_owned()].into(), ..HealthConfig::default() };
+        assert_eq!(with(Some(none)), r#"{"Test":["NONE"],"Interval":5,"Retries":2}"#);
     }
 
     #[test]

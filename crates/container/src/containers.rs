@@ -137,6 +137,7 @@ pub(crate) struct Container {
     /// Held through one change of state (start, the work after an end, removal …), never while waiting for the container.
     turn: Mutex<()>,
     pub streams: Mutex<Streams>,
+    pub prober: Mutex<crate::probe::Prober>,
     /// How many copies are at work in the root while it is mounted nowhere else.
     pub copies: (Mutex<u32>, Condvar),
 }
@@ -185,6 +186,7 @@ impl Container {
             seen: watch::Sender::new(seen),
             turn: Mutex::default(),
             streams: Mutex::default(),
+            prober: Mutex::default(),
             copies: Default::default(),
         }
     }

@@ -65,20 +65,7 @@ impl Containers {
         if !config.user.is_empty() {
             shared.account_in(&c, &config.user)?;
         }
-        let id = names::random_id();
-        let line = config.cmd.join(" ");
-        let exec = Exec { id: id.clone(), container: c.id.clone(), config, run: Mutex::default() };
-        let mut execs = lock(&shared.execs);
-        if execs.len() >= REMEMBERED {
-            execs.retain(|_, e| lock(&e.run).code.is_none());
-        }
-        if execs.len() >= REMEMBERED {
-            return Err(conflict!("too many execs: {REMEMBERED}"));
-        }
-        execs.insert(id.clone(), Arc::new(exec));
-        drop(execs);
-        shared.tell(&c, &format!("exec_create: {line}"), &[("execID", id.clone())]);
-        Ok(id)
+        Ok(shared.new_exec(&c, config)?.id.clone())
     }
 
     /// Starts a prepared exec. Nothing comes back when it is detached.
@@ -97,23 +84,12 @@ impl Containers {
                 return Err(conflict!("exec command {id} is already running"));
             }
         }
-        let line = exec.config.cmd.join(" ");
-        shared.tell(&c, &format!("exec_start: {line}"), &[("execID", id.to_owned())]);
-        match shared.run_exec(&c, &exec, how) {
-            Ok((stream, pid)) => {
-                lock(&exec.run).pid = pid;
-                if how.detach {
-                    shared.drain(&exec, stream);
-                    return Ok(None);
-                }
-                Ok(Some(ExecStream { stream, tty: exec.config.tty }))
-            }
-            Err((error, code)) => {
-                let mut run = lock(&exec.run);
-                (run.running, run.code) = (false, Some(code));
-                Err(error)
-            }
+        let stream = shared.begin_exec(&c, &exec, how, None)?;
+        if how.detach {
+            shared.drain(&exec, stream);
+            return Ok(None);
         }
+        Ok(Some(ExecStream { stream, tty: exec.config.tty }))
     }
 
     /// Notes the end of an exec: the payload of its last frame.
@@ -187,6 +163,53 @@ fn no_exec(id: &str) -> Error {
 }
 
 impl Shared {
+    /// Makes an exec known.
+    pub fn new_exec(&self, c: &Container, config: CreateExec) -> Result<Arc<Exec>> {
+        let id = names::random_id();
+        let line = config.cmd.join(" ");
+        let exec = Arc::new(Exec { id: id.clone(), container: c.id.clone(), config, run: Mutex::default() });
+        let mut execs = lock(&self.execs);
+        if execs.len() >= REMEMBERED {
+            execs.retain(|_, e| lock(&e.run).code.is_none());
+        }
+        if execs.len() >= REMEMBERED {
+            return Err(conflict!("too many execs: {REMEMBERED}"));
+        }
+        execs.insert(id.clone(), exec.clone());
+        drop(execs);
+        self.tell(c, &format!("exec_create: {line}"), &[("execID", id)]);
+        Ok(exec)
+    }
+
+    /// Runs a new exec. With a patience it is the engine's own: it does not outlive whoever listens to it.
+    pub fn begin_exec(
+        &self,
+        c: &Container,
+        exec: &Exec,
+        how: &StartExec,
+        patience: Option<Duration>,
+    ) -> Result<UnixStream> {
+        let line = exec.config.cmd.join(" ");
+        self.tell(c, &format!("exec_start: {line}"), &[("execID", exec.id.clone())]);
+        lock(&exec.run).running = true;
+        match self.run_exec(c, exec, how, patience) {
+            Ok((stream, pid)) => {
+                lock(&exec.run).pid = pid;
+                Ok(stream)
+            }
+            Err((error, code)) => {
+                let mut run = lock(&exec.run);
+                (run.running, run.code) = (false, Some(code));
+                Err(error)
+            }
+        }
+    }
+
+    /// Forgets one that is over.
+    pub fn forget_exec(&self, exec: &Exec) {
+        lock(&self.execs).remove(&exec.id);
+    }
+
     fn exec(&self, id: &str) -> Result<Arc<Exec>> {
         lock(&self.execs).get(id).cloned().ok_or_else(|| no_exec(id))
     }
@@ -230,21 +253,31 @@ impl Shared {
         c: &Container,
         exec: &Exec,
         how: &StartExec,
+        patience: Option<Duration>,
     ) -> std::result::Result<(UnixStream, i32), (Error, i32)> {
         const NOT_EXECUTABLE: i32 = 126;
         let plain = |e: Error| (e, NOT_EXECUTABLE);
-        let process = self.process(c, exec, how).map_err(plain)?;
         let config = &exec.config;
+        if config.cmd.is_empty() {
+            return Err(plain(invalid!("No exec command specified")));
+        }
+        let process = self.process(c, exec, how).map_err(plain)?;
         let request = Request::Exec(Box::new(protocol::Exec {
             id: exec.id.clone(),
             process,
             seccomp: None,
             stdin: config.attach_stdin && !how.detach,
             output: !how.detach && (config.attach_stdout || config.attach_stderr),
+            with_client: patience.is_some(),
         }));
-        let unreachable =
-            |e: std::io::Error| plain(Error::System(format!("cannot reach the supervisor of container {}: {e}", c.id)));
+        let unreachable = |e: std::io::Error| match e.kind() {
+            std::io::ErrorKind::WouldBlock => {
+                plain(Error::System(format!("timed out starting health check for container {}", c.id)))
+            }
+            _ => plain(Error::System(format!("cannot reach the supervisor of container {}: {e}", c.id))),
+        };
         let socket = supervisor::connect(&c.run).map_err(unreachable)?;
+        socket.set_read_timeout(patience).map_err(unreachable)?;
         match supervisor::request(&socket, &request).map_err(unreachable)? {
             Reply::Pid(pid) => Ok((socket, pid)),
             Reply::Failed(failure) => {
@@ -314,7 +347,7 @@ impl Shared {
         }
     }
 
-    fn exec_done(&self, exec: &Exec, code: i32) {
+    pub fn exec_done(&self, exec: &Exec, code: i32) {
         {
             let mut run = lock(&exec.run);
             if run.code.is_some() {

@@ -51,6 +51,7 @@ impl Shared {
         let restarts = !before.restarted_by_hand
             && !closing
             && policy.restarts(end.code, before.restart_count, before.stopped_by_hand);
+        self.end_probes(c);
         // Ports and addresses must be free when a waiter hears of the end: it may start another container at once.
         self.give_back(c, &before);
         if end.oom_killed {

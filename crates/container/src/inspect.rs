@@ -3,11 +3,14 @@
 use crate::containers::{Container, Containers, Shared};
 use crate::error::Result;
 use crate::files;
+use crate::health::Outcome;
 use crate::mounts::{Kind, MountPoint as Ours};
 use crate::record::Record;
 use crate::start::log_path;
 use crate::state::{BoundPort, Phase, State as Now};
-use api::container::{ContainerInspect, GraphDriver, MountPoint, NEVER, NetworkSettings, PortBinding, State};
+use api::container::{
+    ContainerInspect, GraphDriver, Health, HealthResult, MountPoint, NEVER, NetworkSettings, PortBinding, State,
+};
 use api::network::EndpointSettings;
 use api::{List, Map};
 
@@ -91,7 +94,20 @@ fn state(now: &Now) -> State {
         error: now.error.clone(),
         started_at: time(now.started_ns),
         finished_at: time(now.finished_ns),
-        health: None,
+        health: now.health.as_ref().map(|h| Health {
+            status: h.status.name().into(),
+            failing_streak: i64::try_from(h.failing_streak).unwrap_or(i64::MAX),
+            log: h.log.iter().map(health_result).collect::<Vec<_>>().into(),
+        }),
+    }
+}
+
+fn health_result(outcome: &Outcome) -> HealthResult {
+    HealthResult {
+        start: time(outcome.start_ns),
+        end: time(outcome.end_ns),
+        exit_code: outcome.code.into(),
+        output: outcome.output.clone(),
     }
 }
 

@@ -15,7 +15,8 @@
 //! watch.rs       the thread that notices ends, and timers    wait.rs    waiting for an end
 //! stop.rs        stop, kill, restart, pause                  remove.rs  remove, rename, prune
 //! exec.rs        more processes                              streams.rs attach, logs, resize
-//! inspect.rs     list.rs    top.rs    changes.rs    update.rs
+//! probe.rs       running health checks                       health.rs  what they have found (pure)
+//! inspect.rs     list.rs    top.rs    changes.rs    update.rs    stats.rs
 //! archive/       cp and export, in a process of their own
 //! recover.rs     opening                                     events.rs  what happened
 //! host.rs        what the machine can do                     caps.rs    capability names (pure)
@@ -44,11 +45,13 @@ mod events;
 mod exec;
 mod exit;
 mod files;
+mod health;
 mod host;
 mod inspect;
 mod list;
 mod mounts;
 mod names;
+mod probe;
 mod record;
 mod recover;
 mod remove;
@@ -58,6 +61,7 @@ mod seccomp;
 mod spec;
 mod start;
 mod state;
+mod stats;
 mod stop;
 mod streams;
 mod top;

@@ -138,7 +138,7 @@ impl Containers {
             && filters.prefix("id", &c.container.id)
             && filters.labels("label", &record.config.labels)
             && filters.exact("status", state.status())
-            && filters.exact("health", "none")
+            && filters.exact("health", state.health.as_ref().map_or("none", |h| h.status.name()))
             && !filters.boolean("is-task", false).unwrap_or(false)
             && any("isolation", &|v| {
                 v == record.host_config.isolation || v == "default" && record.host_config.isolation.is_empty()

@@ -180,6 +180,9 @@ impl Shared {
             Life::Alive(started, supervisor) => {
                 let run = started.started_ns;
                 adopt(&started);
+                if !c.peek(|s| s.paused) {
+                    self.begin_probes(c);
+                }
                 c.save();
                 if let Err(error) = self.follow(c, supervisor, run) {
                     tracing::error!(container = %c.id, "its end will not be noticed: {error}");

@@ -89,6 +89,7 @@ impl Shared {
                     }
                     s.started(&started, endpoint);
                 });
+                self.begin_probes(c);
                 c.save();
                 self.tell(c, "start", &[]);
                 self.follow(c, socket.into(), run)

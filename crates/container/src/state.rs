@@ -1,5 +1,6 @@
 //! What a container does now, and how that changes. Pure; kept on disk as `state.json`.
 
+use crate::health::{Health, Status};
 use crate::restart::Backoff;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
@@ -63,6 +64,9 @@ pub(crate) struct State {
     /// The user stopped it: `unless-stopped` heeds it, and so does a restart that is pending.
     pub stopped_by_hand: bool,
     pub endpoint: Option<Endpoint>,
+    /// Since the first start, of a container that has a health check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Box<Health>>,
     /// Not kept: being removed just now.
     #[serde(skip)]
     pub removing: bool,
@@ -103,7 +107,11 @@ impl State {
         let ago = |then: u64| api::units::human_duration((now_ns.saturating_sub(then) / 1_000_000_000) as i64);
         match self.phase {
             Phase::Running if self.paused => format!("Up {} (Paused)", ago(self.started_ns)),
-            Phase::Running => format!("Up {}", ago(self.started_ns)),
+            Phase::Running => match self.health.as_ref().map(|h| h.status) {
+                None => format!("Up {}", ago(self.started_ns)),
+                Some(Status::Starting) => format!("Up {} (health: starting)", ago(self.started_ns)),
+                Some(status) => format!("Up {} ({})", ago(self.started_ns), status.name()),
+            },
             Phase::Restarting => format!("Restarting ({}) {} ago", self.exit_code, ago(self.finished_ns)),
             _ if self.removing => "Removal In Progress".into(),
             Phase::Dead => "Dead".into(),
@@ -124,6 +132,8 @@ impl State {
         self.oom_killed = false;
         self.error.clear();
         self.endpoint = endpoint;
+        // Whether there is one depends on what the container is: see the prober.
+        self.health = self.health.take().map(|before| Health::begin(Some(before)));
     }
 
     /// A start did not come about; the error stays for `inspect`.

@@ -89,6 +89,7 @@ impl Containers {
         })?;
         c.ask(&Request::Pause).map_err(|e| e.context(&format!("cannot pause container {}", c.id)))?;
         c.change(|s| s.paused = true);
+        self.shared.end_probes(&c);
         c.save();
         self.shared.tell(&c, "pause", &[]);
         Ok(())
@@ -111,8 +112,14 @@ impl Containers {
 impl Container {
     /// One question to the supervisor.
     pub fn ask(&self, request: &Request) -> Result<Reply> {
-        let socket = supervisor::connect(&self.run)
-            .map_err(|e| Error::System(format!("cannot reach the supervisor of container {}: {e}", self.id)))?;
+        self.ask_within(request, None)
+    }
+
+    /// The same of someone who cannot wait for ever.
+    pub fn ask_within(&self, request: &Request, patience: Option<Duration>) -> Result<Reply> {
+        let unreachable = |e| Error::System(format!("cannot reach the supervisor of container {}: {e}", self.id));
+        let socket = supervisor::connect(&self.run).map_err(unreachable)?;
+        socket.set_read_timeout(patience).map_err(unreachable)?;
         match supervisor::request(&socket, request).map_err(|e| Error::System(e.to_string()))? {
             Reply::Failed(failure) => Err(match failure.kind {
                 supervisor::protocol::FailureKind::System => Error::System(failure.text),
@@ -124,9 +131,10 @@ impl Container {
 }
 
 impl Shared {
-    fn thaw(&self, c: &Container) -> Result<()> {
+    fn thaw(self: &Arc<Shared>, c: &Arc<Container>) -> Result<()> {
         c.ask(&Request::Resume)?;
         c.change(|s| s.paused = false);
+        self.begin_probes(c);
         c.save();
         self.tell(c, "unpause", &[]);
         Ok(())
@@ -165,7 +173,7 @@ impl Shared {
         Ok(())
     }
 
-    fn send_to_stop(&self, c: &Arc<Container>, signal: i32) -> Result<()> {
+    fn send_to_stop(self: &Arc<Shared>, c: &Arc<Container>, signal: i32) -> Result<()> {
         match self.send(c, signal) {
             Err(Error::Conflict(_)) => Ok(()),
             other => other,
@@ -191,7 +199,7 @@ impl Shared {
     }
 
     /// Sends a signal to the first process. One that is meant to end it also keeps it from restarting.
-    pub fn send(&self, c: &Arc<Container>, signal: i32) -> Result<()> {
+    pub fn send(self: &Arc<Shared>, c: &Arc<Container>, signal: i32) -> Result<()> {
         let stop_signal = c.record().config.stop_signal.clone();
         let ends = signal == SIGKILL || stop_signal.is_empty() || parse(&stop_signal).is_ok_and(|s| s == signal);
         let state = c.state();

@@ -13,6 +13,12 @@ use std::time::{Duration, Instant};
 /// Work to be done.
 type Job = Box<dyn FnOnce() + Send>;
 
+/// What [`Watcher::after`] gives, to take it back.
+pub(crate) type Timer = (Instant, u64);
+
+/// Name of the watcher's thread.
+const NAME: &str = "watch";
+
 /// Token of the descriptor that wakes the thread.
 const WAKE: u64 = 0;
 
@@ -51,7 +57,7 @@ impl Watcher {
             waiting: Mutex::default(),
         });
         let of_thread = inner.clone();
-        std::thread::Builder::new().name("watch".into()).spawn(move || of_thread.run())?;
+        std::thread::Builder::new().name(NAME.into()).spawn(move || of_thread.run())?;
         Ok(Watcher { inner })
     }
 
@@ -66,9 +72,11 @@ impl Watcher {
     }
 
     /// Runs `job` after `delay`.
-    pub fn after(&self, delay: Duration, job: impl FnOnce() + Send + 'static) {
+    pub fn after(&self, delay: Duration, job: impl FnOnce() + Send + 'static) -> Timer {
+        // A time that no clock reaches is as good as never.
+        const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
         let token = self.inner.next.fetch_add(1, Ordering::Relaxed);
-        let at = Instant::now() + delay;
+        let at = Instant::now() + delay.min(NEVER);
         let mut waiting = self.inner.waiting();
         let earliest = waiting.timers.keys().next().is_none_or(|(first, _)| at < *first);
         waiting.timers.insert((at, token), Box::new(job));
@@ -76,7 +84,19 @@ impl Watcher {
         if earliest {
             self.inner.wake();
         }
+        (at, token)
     }
+
+    /// Takes a job back, if its time has not come.
+    pub fn cancel(&self, timer: Timer) {
+        let job = self.inner.waiting().timers.remove(&timer);
+        drop(job);
+    }
+}
+
+/// Whether the caller runs on the watcher's own thread, for want of another: it must not wait for anything.
+pub(crate) fn is_this_thread() -> bool {
+    std::thread::current().name() == Some(NAME)
 }
 
 impl Drop for Watcher {
@@ -189,6 +209,10 @@ mod tests {
         watcher.after(Duration::from_millis(30), move || s.send("second").unwrap());
         let s = send.clone();
         watcher.after(Duration::from_millis(1), move || s.send("first").unwrap());
+        let s = send.clone();
+        let never = watcher.after(Duration::from_millis(2), move || s.send("never").unwrap());
+        watcher.cancel(never);
+        watcher.after(Duration::MAX, || ());
         assert_eq!(receive.recv_timeout(DEADLINE), Ok("first"));
         assert_eq!(receive.recv_timeout(DEADLINE), Ok("second"));
         drop(theirs);

@@ -21,11 +21,20 @@ pub(crate) fn apply(config: &mut ContainerConfig, changes: &[String]) -> Result<
 }
 
 fn one(config: &mut ContainerConfig, word: &str, rest: &str) -> std::result::Result<(), String> {
-    let known = ["CMD", "ENTRYPOINT", "ENV", "EXPOSE", "LABEL", "ONBUILD", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"];
-    if word == "HEALTHCHECK" {
-        return Err("HEALTHCHECK is not supported by this engine yet".into());
-    }
-    if !known.contains(&word) {
+    const KNOWN: [&str; 11] = [
+        "CMD",
+        "ENTRYPOINT",
+        "ENV",
+        "EXPOSE",
+        "HEALTHCHECK",
+        "LABEL",
+        "ONBUILD",
+        "STOPSIGNAL",
+        "USER",
+        "VOLUME",
+        "WORKDIR",
+    ];
+    if !KNOWN.contains(&word) {
         return Err(format!("{word} is not a valid change command"));
     }
     if rest.is_empty() && !matches!(word, "CMD" | "ENTRYPOINT") {
@@ -41,6 +50,7 @@ fn one(config: &mut ContainerConfig, word: &str, rest: &str) -> std::result::Res
             }
         }
         "LABEL" => config.labels.extend(pairs(rest, &config.env, word)?),
+        "HEALTHCHECK" => config.healthcheck = Some(healthcheck(rest)?),
         "ONBUILD" => config.on_build.push(rest.to_owned()),
         "EXPOSE" => {
             for port in words(rest, &config.env)? {
@@ -67,6 +77,78 @@ fn one(config: &mut ContainerConfig, word: &str, rest: &str) -> std::result::Res
         }
     }
     Ok(())
+}
+
+/// `NONE`, or `[--interval=… …] CMD command`, as the configuration has it.
+fn healthcheck(text: &str) -> std::result::Result<serde_json::Value, String> {
+    let mut out = serde_json::Map::new();
+    let mut rest = text;
+    loop {
+        let (word, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        let Some(option) = word.strip_prefix("--") else { break };
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        let key = match name {
+            "interval" => "Interval",
+            "timeout" => "Timeout",
+            "start-period" => "StartPeriod",
+            "start-interval" => "StartInterval",
+            "retries" => "Retries",
+            _ => return Err(format!("unknown flag: {name}")),
+        };
+        let number = match key {
+            "Retries" => match value.parse::<i64>() {
+                Ok(n) if n >= 0 => n,
+                Ok(n) => return Err(format!("--retries cannot be negative ({n})")),
+                Err(_) => return Err(format!("strconv.ParseInt: parsing {value:?}: invalid syntax")),
+            },
+            _ => match duration_ns(value).ok_or_else(|| format!("time: invalid duration {value:?}"))? {
+                short @ 1..1_000_000 => return Err(format!("Interval \"{short}ns\" cannot be less than 1ms")),
+                ns => ns,
+            },
+        };
+        if number != 0 {
+            out.insert(key.into(), number.into());
+        }
+        rest = after.trim_start();
+    }
+    let (kind, command) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let command = command.trim();
+    let test = match kind.to_ascii_uppercase().as_str() {
+        "NONE" if !command.is_empty() => return Err("HEALTHCHECK NONE takes no arguments".into()),
+        "NONE" => vec!["NONE".to_owned()],
+        "CMD" if command.is_empty() => return Err("Missing command after HEALTHCHECK CMD".into()),
+        "CMD" => match list(command) {
+            Some(words) => std::iter::once("CMD".to_owned()).chain(words).collect(),
+            None => vec!["CMD-SHELL".into(), command.into()],
+        },
+        other => return Err(format!("Unknown type {other:?} in HEALTHCHECK (try CMD)")),
+    };
+    out.insert("Test".into(), test.into());
+    Ok(out.into())
+}
+
+/// Go's durations: `10m`, `1h30m`, `1.5s`; none is negative here.
+fn duration_ns(text: &str) -> Option<i64> {
+    let mut rest = text;
+    let mut total = 0.0;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest.get(..end)?.parse().ok()?;
+        let after = rest.get(end..)?;
+        let unit = after.get(..after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len()))?;
+        total += number
+            * match unit {
+                "ns" => 1.0,
+                "us" | "µs" => 1e3,
+                "ms" => 1e6,
+                "s" => 1e9,
+                "m" => 60e9,
+                "h" => 3600e9,
+                _ => return None,
+            };
+        rest = after.get(unit.len()..)?;
+    }
+    (!text.is_empty() && total < i64::MAX as f64).then_some(total as i64)
 }
 
 /// A JSON array of strings, or nothing.
@@ -230,6 +312,22 @@ mod tests {
     }
 
     #[test]
+    fn health_checks() {
+        let health = |line: &str| config(&[line]).unwrap().healthcheck.unwrap();
+        assert_eq!(health("HEALTHCHECK none"), serde_json::json!({"Test": ["NONE"]}));
+        assert_eq!(
+            health(
+                "HEALTHCHECK --interval=1m30s --timeout=1.5s --start-period=0s  --retries=4 CMD curl -f x || exit 1"
+            ),
+            serde_json::json!({
+                "Interval": 90_000_000_000_i64, "Timeout": 1_500_000_000, "Retries": 4,
+                "Test": ["CMD-SHELL", "curl -f x || exit 1"]
+            })
+        );
+        assert_eq!(health("HEALTHCHECK CMD [\"a\", \"b c\"]"), serde_json::json!({"Test": ["CMD", "a", "b c"]}));
+    }
+
+    #[test]
     fn every_instruction() {
         let c = config(&[
             "CMD [\"a\", \"b c\"]",
@@ -268,7 +366,14 @@ mod tests {
     fn refused_lines_say_why() {
         for (line, why) in [
             ("RUN x", "RUN is not a valid change command"),
-            ("HEALTHCHECK NONE", "HEALTHCHECK is not supported by this engine yet"),
+            ("HEALTHCHECK", "HEALTHCHECK requires at least one argument"),
+            ("HEALTHCHECK NONE x", "HEALTHCHECK NONE takes no arguments"),
+            ("HEALTHCHECK CMD", "Missing command after HEALTHCHECK CMD"),
+            ("HEALTHCHECK true", "Unknown type \"TRUE\" in HEALTHCHECK (try CMD)"),
+            ("HEALTHCHECK --often CMD true", "unknown flag: often"),
+            ("HEALTHCHECK --interval=5 CMD true", "time: invalid duration \"5\""),
+            ("HEALTHCHECK --interval=5us CMD true", "Interval \"5000ns\" cannot be less than 1ms"),
+            ("HEALTHCHECK --retries=-1 CMD true", "--retries cannot be negative (-1)"),
             ("ENV", "ENV requires at least one argument"),
             ("ENV x", "ENV must have two arguments"),
             ("EXPOSE 0", "invalid containerPort: 0"),

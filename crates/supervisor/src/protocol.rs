@@ -250,6 +250,9 @@ pub struct Exec {
     pub stdin: bool,
     /// Send stdout and stderr; otherwise they go to /dev/null.
     pub output: bool,
+    /// Kill it, and what it has begun in its session's process group, when this connection ends before it.
+    #[serde(default)]
+    pub with_client: bool,
 }
 
 /// The answer to a [`Request`].

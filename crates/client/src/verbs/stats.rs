@@ -61,6 +61,10 @@ pub async fn stats(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
             output::print(&text)?;
             return if failed.is_empty() { Ok(()) } else { Err(Failure::new(failed.join("\n"))) };
         }
+        if names.is_empty() {
+            // Otherwise the samples take the second.
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        }
         // home, the rows with what was right of them erased, and nothing below
         let drawn: String = output::visible(&text).lines().map(|l| format!("{l}\x1b[K\n")).collect();
         output::raw(format!("\x1b[H{drawn}\x1b[J").as_bytes())?;

@@ -81,11 +81,7 @@ fn container(config: &mut ContainerConfig) -> Result<()> {
             return Err(invalid!("invalid environment variable: {env}"));
         }
     }
-    if let Some(health) = &config.healthcheck
-        && !matches!(health.test.first().map(String::as_str), None | Some("NONE"))
-    {
-        return Err(Error::Unsupported("health checks are not supported by this engine: --health-cmd".into()));
-    }
+    crate::health::refuse(config).map_err(Error::Invalid)?;
     if !config.mac_address.is_empty() {
         mac(&config.mac_address)?;
     }
@@ -94,7 +90,8 @@ fn container(config: &mut ContainerConfig) -> Result<()> {
             return Err(invalid!("invalid volume specification: '{volume}'"));
         }
     }
-    let text = config.env.iter().chain(&*config.cmd).chain(&*config.entrypoint);
+    let test = config.healthcheck.iter().flat_map(|h| h.test.iter());
+    let text = config.env.iter().chain(&*config.cmd).chain(&*config.entrypoint).chain(test);
     let fields = [&config.hostname, &config.domainname, &config.user, &config.working_dir];
     let mut total = 0;
     for text in text.chain(fields) {

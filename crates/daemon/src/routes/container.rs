@@ -5,13 +5,14 @@ use crate::error::{Error, Result};
 use crate::request::{self, Query};
 use crate::response::{self, Body, JSON, no_content, ok};
 use crate::rooms::Rooms;
-use api::container::{ContainerSummary, CreateContainer, UpdateContainer};
+use api::container::{ContainerSummary, CreateContainer, Stats, UpdateContainer};
 use api::filters::Filters;
 use container::{Containers, Remove};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Does something to a container and answers 204.
 async fn act<F>(rooms: &Rooms, work: F) -> Result<Response<Body>>
@@ -122,11 +123,64 @@ pub async fn changes(rooms: &Rooms, name: String) -> Result<Response<Body>> {
     ask(rooms, move |c| c.changes(&name)).await
 }
 
+/// How often a stream of samples has one.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
 /// `GET /containers/{name}/stats`
-pub async fn stats(rooms: &Rooms, name: String, _query: &Query) -> Result<Response<Body>> {
-    let containers = rooms.containers.clone();
-    blocking(move || containers.id(&name)).await?;
-    Err(Error::absent("stats"))
+pub async fn stats(rooms: &Rooms, name: String, query: &Query) -> Result<Response<Body>> {
+    let stream = !query.has("stream") || query.boolean("stream");
+    let one_shot = query.boolean("one-shot");
+    if stream && one_shot {
+        return Err(Error::invalid("cannot have stream=true and one-shot=true"));
+    }
+    let (containers, id) = (rooms.containers.clone(), rooms.containers.id(&name)?);
+    let sample = move || {
+        let (containers, id) = (containers.clone(), id.clone());
+        blocking(move || containers.sample(&id))
+    };
+    let first = sample().await?;
+    if stream {
+        let (feed, response) = response::stream(JSON);
+        tokio::spawn(async move { samples(first, sample, feed).await });
+        return Ok(response);
+    }
+    let runs = first.read != api::container::NEVER;
+    if one_shot || !runs {
+        return Ok(ok(&first));
+    }
+    // How busy the processors are is the difference of two.
+    tokio::time::sleep(SAMPLE_EVERY).await;
+    Ok(ok(&after(sample().await?, &first)))
+}
+
+/// A sample beside the one before it.
+fn after(mut now: Stats, before: &Stats) -> Stats {
+    now.preread.clone_from(&before.read);
+    now.precpu_stats = before.cpu_stats.clone();
+    now
+}
+
+/// Samples until the client has gone, or the container.
+async fn samples<F>(mut last: Stats, sample: impl Fn() -> F, feed: response::Feed)
+where
+    F: Future<Output = Result<Stats>>,
+{
+    let mut clock = tokio::time::interval(SAMPLE_EVERY);
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    clock.tick().await;
+    loop {
+        let mut bytes = serde_json::to_vec(&last).unwrap_or_default();
+        bytes.push(b'\n');
+        if feed.send(bytes.into()).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            _ = clock.tick() => {}
+            () = feed.closed() => return,
+        }
+        let Ok(next) = sample().await else { return };
+        last = after(next, &last);
+    }
 }
 
 /// Height and width.

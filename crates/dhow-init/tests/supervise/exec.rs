@@ -11,7 +11,14 @@ fn process(world: &World, script: &str) -> Process {
 }
 
 fn exec(world: &World, id: &str, script: &str, change: impl FnOnce(&mut Exec)) -> (i32, Attached) {
-    let mut exec = Exec { id: id.into(), process: process(world, script), seccomp: None, stdin: false, output: true };
+    let mut exec = Exec {
+        id: id.into(),
+        process: process(world, script),
+        seccomp: None,
+        stdin: false,
+        output: true,
+        with_client: false,
+    };
     change(&mut exec);
     let socket = world.connect();
     match supervisor::request(&socket, &Request::Exec(Box::new(exec))).unwrap() {
@@ -59,7 +66,7 @@ fn an_exec_that_cannot_be_executed_says_why() {
     let running = world.start(&world.launch("sleep 1000"));
     let mut process = process(&world, "");
     process.args = vec!["/no/such".into()];
-    let request = Exec { id: "a".into(), process, seccomp: None, stdin: false, output: true };
+    let request = Exec { id: "a".into(), process, seccomp: None, stdin: false, output: true, with_client: false };
     let reply = world.request(&Request::Exec(Box::new(request)));
     let Reply::Failed(failure) = reply else { panic!("{reply:?}") };
     assert_eq!(failure.kind, FailureKind::CommandNotFound);

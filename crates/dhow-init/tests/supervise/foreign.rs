@@ -50,7 +50,14 @@ fn terminals_execs_and_the_init_process_work() {
     let mut process = world.launch("echo hi; exit 9").spec.process.unwrap();
     for terminal in [false, true] {
         process.terminal = terminal;
-        let exec = Exec { id: "a".into(), process: process.clone(), seccomp: None, stdin: false, output: true };
+        let exec = Exec {
+            id: "a".into(),
+            process: process.clone(),
+            seccomp: None,
+            stdin: false,
+            output: true,
+            with_client: false,
+        };
         let socket = world.connect();
         let reply = supervisor::request(&socket, &Request::Exec(Box::new(exec))).unwrap();
         assert!(matches!(reply, Reply::Pid(_)), "{reply:?}");

@@ -8,7 +8,7 @@ use crate::log;
 use crate::protocol::{ExecExit, frame};
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, WaitStatus};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// The place of the container's first process among the processes.
@@ -30,6 +30,8 @@ pub(super) struct Held {
     pub outs: [Option<OwnedFd>; 2],
     /// Of an exec: who gets its output.
     pub client: Option<usize>,
+    /// Of an exec: it ends with its client.
+    pub with_client: bool,
     /// How it ended, and when we noticed.
     pub ended: Option<(Ended, Instant)>,
     /// Its end has been told; what is left of it only swallows the output of processes that it left behind.
@@ -64,10 +66,20 @@ impl Held {
             stdin: ends.stdin,
             outs: ends.outs,
             client: None,
+            with_client: false,
             ended: None,
             told: false,
             gather_until: None,
             last_read: None,
+        }
+    }
+
+    /// Kills it and its process group. The number is its own until it has been waited for.
+    pub fn kill(&self) {
+        if self.ended.is_none() {
+            let signal = rustix::process::Signal::KILL.as_raw();
+            let _ = sys::process::kill(-self.process.pid, signal);
+            let _ = sys::process::pidfd_send_signal(self.process.pidfd.as_fd(), signal);
         }
     }
 

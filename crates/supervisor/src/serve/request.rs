@@ -106,8 +106,9 @@ impl Server<'_> {
             (None, Some(master)) => terminal(master, exec.stdin).map_err(|e| failure("exec: terminal", e))?,
             (None, None) => Ends::default(),
         };
-        let mut held = Held::new(exec.id, process, ends, is_terminal);
+        let mut held = Held::new(std::mem::take(&mut exec.id), process, ends, is_terminal);
         held.client = Some(place);
+        held.with_client = exec.with_client;
         let exec_place = add(&mut self.held, held);
         self.become_role(place, Role::Exec(exec_place));
         Ok(Reply::Pid(pid))
@@ -131,6 +132,10 @@ impl Server<'_> {
 
     fn signal(&self, exec: Option<&str>, signal: i32) -> Result<(), Failure> {
         let held = self.find(exec)?;
+        if held.with_client && signal == rustix::process::Signal::KILL.as_raw() {
+            held.kill();
+            return Ok(());
+        }
         sys::process::pidfd_send_signal(held.process.pidfd.as_fd(), signal).map_err(|e| failure("signal", e.into()))
     }
 }

@@ -256,6 +256,9 @@ impl Server<'_> {
                         self.held.get_mut(process).filter(|h| h.as_ref().is_some_and(|h| h.client == Some(place)))
                     {
                         held.client = None;
+                        if held.with_client {
+                            held.kill();
+                        }
                         self.close_stdin(process);
                     }
                 }
