@@ -37,33 +37,33 @@ const CASES: &[Case] = &[
         name: "run -d",
         once: &[],
         before: &["rm -f bench"],
-        timed: "run -d --name bench IMG sleep 1000",
+        timed: "run -d --name bench --stop-timeout 0 IMG sleep 1000",
         after: &["rm -f bench"],
     },
     Case {
         name: "run -d -p",
         once: &[],
         before: &["rm -f bench"],
-        timed: "run -d --name bench -p 127.0.0.1::80 IMG sleep 1000",
+        timed: "run -d --name bench -p 127.0.0.1::80 --stop-timeout 0 IMG sleep 1000",
         after: &["rm -f bench"],
     },
     Case {
         name: "create",
         once: &[],
         before: &["rm -f bench"],
-        timed: "create --name bench IMG sleep 1000",
+        timed: "create --name bench --stop-timeout 0 IMG sleep 1000",
         after: &["rm -f bench"],
     },
     Case {
         name: "start",
         once: &[],
-        before: &["rm -f bench", "create --name bench IMG sleep 1000"],
+        before: &["rm -f bench", "create --name bench --stop-timeout 0 IMG sleep 1000"],
         timed: "start bench",
         after: &["rm -f bench"],
     },
     Case {
         name: "stop -t 0",
-        once: &["create --name bench IMG sleep 1000"],
+        once: &["create --name bench --stop-timeout 0 IMG sleep 1000"],
         before: &["start bench"],
         timed: "stop -t 0 bench",
         after: &["rm -f bench"],
@@ -71,13 +71,13 @@ const CASES: &[Case] = &[
     Case {
         name: "rm -f of a running one",
         once: &[],
-        before: &["run -d --name bench IMG sleep 1000"],
+        before: &["run -d --name bench --stop-timeout 0 IMG sleep 1000"],
         timed: "rm -f bench",
         after: &[],
     },
     Case {
         name: "exec true",
-        once: &["run -d --name bench IMG sleep 1000"],
+        once: &["run -d --name bench --stop-timeout 0 IMG sleep 1000"],
         before: &[],
         timed: "exec bench true",
         after: &[],
@@ -212,9 +212,10 @@ impl Ours {
     /// KiB of PSS of the daemon, and of all its supervisors together with their number.
     fn memory(&self) -> (u64, u64, u64) {
         let mut supervisors = (0, 0);
+        let parent = format!("PPid:\t{}\n", self.daemon.id());
         for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let exe = std::fs::read_link(entry.path().join("exe")).unwrap_or_default();
-            if exe.starts_with(&self.dir) && exe.ends_with("dhow-init") {
+            let status = std::fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+            if status.starts_with("Name:\tdhow-init\n") && status.contains(&parent) {
                 supervisors.0 += pss(&entry.path());
                 supervisors.1 += 1;
             }
@@ -372,18 +373,30 @@ fn pull(table: &Table, engines: &[Engine], image: &str, runs: usize) {
     table.row(&format!("rmi {image}"), " ms", &medians(removals));
 }
 
+/// The same work beside one container and beside `count`, and what they take.
 fn density(table: &Table, engines: &[Engine], ours: &Ours, image: &str, count: usize) {
-    let (mut start, mut more, mut list, mut remove): (BTreeMap<_, _>, BTreeMap<_, _>, BTreeMap<_, _>, BTreeMap<_, _>) =
-        Default::default();
+    let mut rows: Vec<(String, BTreeMap<String, Option<f64>>)> = Vec::new();
+    let mut note = |row: String, engine: &Engine, value: Option<f64>| {
+        match rows.iter_mut().find(|(name, _)| *name == row) {
+            Some((_, values)) => drop(values.insert(engine.name.clone(), value)),
+            None => rows.push((row, [(engine.name.clone(), value)].into())),
+        }
+    };
     for engine in engines {
+        let repeat = |line: &str| median((0..15).filter_map(|_| engine.time(line, image)).collect());
         let begin = Instant::now();
         for n in 0..count {
-            engine.run(&format!("run -d --name den{n} IMG sleep 100000"), image);
+            engine.run(&format!("run -d --name den{n} --stop-timeout 0 IMG sleep 100000"), image);
+            if n == 0 {
+                for line in ["run --rm IMG true", "ps"] {
+                    note(format!("{line}, with 1 up"), engine, repeat(line));
+                }
+            }
         }
-        start.insert(engine.name.clone(), Some(begin.elapsed().as_secs_f64() * 1e3));
-        let repeat = |line: &str| median((0..10).filter_map(|_| engine.time(line, image)).collect());
-        more.insert(engine.name.clone(), repeat("run --rm IMG true"));
-        list.insert(engine.name.clone(), repeat("ps"));
+        note(format!("{count} × run -d, one by one"), engine, Some(begin.elapsed().as_secs_f64() * 1e3));
+        for line in ["run --rm IMG true", "ps"] {
+            note(format!("{line}, with {count} up"), engine, repeat(line));
+        }
         if engine.name == "dhow" {
             let (daemon, supervisors, n) = ours.memory();
             println!("| daemon with {count} up, PSS | {daemon} KiB |");
@@ -392,12 +405,11 @@ fn density(table: &Table, engines: &[Engine], ours: &Ours, image: &str, count: u
         let names: String = (0..count).map(|n| format!(" den{n}")).collect();
         let begin = Instant::now();
         engine.run(&format!("rm -f{names}"), image);
-        remove.insert(engine.name.clone(), Some(begin.elapsed().as_secs_f64() * 1e3));
+        note(format!("rm -f of {count}"), engine, Some(begin.elapsed().as_secs_f64() * 1e3));
     }
-    table.row(&format!("{count} × run -d, one by one"), " ms", &start);
-    table.row(&format!("run --rm true with {count} up"), " ms", &more);
-    table.row(&format!("ps with {count} up"), " ms", &list);
-    table.row(&format!("rm -f of {count}"), " ms", &remove);
+    for (name, values) in rows {
+        table.row(&name.replace("IMG ", ""), " ms", &values);
+    }
 }
 
 /// A root file system with a static busybox.

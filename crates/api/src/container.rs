@@ -52,7 +52,7 @@ objects! {
     }
 
     /// What a summary says of the network.
-    struct SummaryNetworks { networks: Map<EndpointSettings> }
+    struct SummaryNetworks { networks: Map<Box<EndpointSettings>> }
 
     /// Answer of `POST /containers/{id}/wait`.
     struct Wait {

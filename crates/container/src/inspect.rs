@@ -163,7 +163,7 @@ impl Shared {
     }
 
     /// The networks of a container by name.
-    pub fn networks(&self, record: &Record, now: &Now) -> Map<EndpointSettings> {
+    pub fn networks(&self, record: &Record, now: &Now) -> Map<Box<EndpointSettings>> {
         let mode = record.host_config.network_mode.as_str();
         if mode.starts_with("container:") {
             return Map::empty();
@@ -179,7 +179,7 @@ impl Shared {
             settings.gateway = e.gateway.map(|ip| ip.to_string()).unwrap_or_default();
             settings.mac_address.clone_from(&e.mac);
         }
-        [(name.to_owned(), settings)].into_iter().collect()
+        [(name.to_owned(), Box::new(settings))].into_iter().collect()
     }
 }
 

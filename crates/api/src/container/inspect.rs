@@ -106,7 +106,7 @@ objects! {
         #[serde(rename = "IPv6Gateway")]
         ipv6_gateway: String,
         mac_address: String,
-        networks: Map<EndpointSettings>,
+        networks: Map<Box<EndpointSettings>>,
     }
 
     /// An address with the length of its prefix.

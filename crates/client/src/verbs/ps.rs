@@ -63,7 +63,8 @@ pub async fn ps(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
             containers.iter().map(|c| format!("{}\n", if trunc { short_id(&c.id) } else { &c.id })).collect();
         return crate::output::print(&ids);
     }
-    let rows: Vec<Value> = containers.iter().map(|c| container(c, trunc)).collect();
+    let make = if format == TABLE { in_table } else { container };
+    let rows: Vec<Value> = containers.iter().map(|c| make(c, trunc)).collect();
     crate::output::print(&List { headers: &HEADERS }.render(&format, &rows)?)
 }
 
@@ -105,13 +106,30 @@ fn choose(source: &str, quiet: bool, size: bool) -> String {
     }
 }
 
-fn container(c: &ContainerSummary, trunc: bool) -> Value {
+/// What the table without further wishes shows of a container.
+fn in_table(c: &ContainerSummary, trunc: bool) -> Value {
+    row(KIND, main_fields(c, trunc))
+}
+
+fn main_fields(c: &ContainerSummary, trunc: bool) -> Vec<(String, Value)> {
     let names: Vec<&str> = c.names.iter().map(|n| n.strip_prefix('/').unwrap_or(n)).collect();
     let names = match names.iter().find(|n| !n.contains('/')).filter(|_| trunc) {
         Some(own) => (*own).to_string(),
         None => names.join(","),
     };
     let command = if trunc { ellipsis(&c.command, 20) } else { c.command.clone() };
+    vec![
+        field("ID", if trunc { short_id(&c.id) } else { &c.id }),
+        field("Names", names),
+        field("Image", image(c, trunc)),
+        field("Command", quote(&command)),
+        field("RunningFor", time::ago(c.created)),
+        field("Ports", ports::line(&c.ports)),
+        field("Status", c.status.clone()),
+    ]
+}
+
+fn container(c: &ContainerSummary, trunc: bool) -> Value {
     let mounts: Vec<String> = c
         .mounts
         .iter()
@@ -124,27 +142,19 @@ fn container(c: &ContainerSummary, trunc: bool) -> Value {
     if c.size_root_fs > 0 {
         size = format!("{size} (virtual {})", human_size_with(c.size_root_fs as f64, 3));
     }
-    row(
-        KIND,
-        vec![
-            field("ID", if trunc { short_id(&c.id) } else { &c.id }),
-            field("Names", names),
-            field("Image", image(c, trunc)),
-            field("Command", quote(&command)),
-            field("CreatedAt", time::local(c.created)),
-            field("RunningFor", time::ago(c.created)),
-            field("Ports", ports::line(&c.ports)),
-            field("State", c.state.clone()),
-            field("Status", c.status.clone()),
-            field("Size", size),
-            field("Labels", label_list(&c.labels)),
-            label_method(&c.labels),
-            field("Mounts", mounts.join(",")),
-            field("LocalVolumes", local.to_string()),
-            field("Networks", networks.join(",")),
-            ("Platform".into(), Value::NilPointer),
-        ],
-    )
+    let mut fields = main_fields(c, trunc);
+    fields.extend([
+        field("CreatedAt", time::local(c.created)),
+        field("State", c.state.clone()),
+        field("Size", size),
+        field("Labels", label_list(&c.labels)),
+        label_method(&c.labels),
+        field("Mounts", mounts.join(",")),
+        field("LocalVolumes", local.to_string()),
+        field("Networks", networks.join(",")),
+        ("Platform".into(), Value::NilPointer),
+    ]);
+    row(KIND, fields)
 }
 
 fn image(c: &ContainerSummary, trunc: bool) -> String {
