@@ -200,7 +200,7 @@ impl Plan {
         let spec = create.spec;
         let none = Linux::default();
         let linux = spec.linux.as_ref().unwrap_or(&none);
-        refuse(spec, linux)?;
+        refuse(linux)?;
         let hooks = hooks(create)?;
         let listed = |lists: fn(&Hooks) -> [&Vec<Hook>; 2]| {
             hooks.as_ref().is_some_and(|all| lists(&all.0).iter().any(|list| !list.is_empty()))
@@ -282,16 +282,13 @@ impl Plan {
 }
 
 /// Fields that this runtime has nothing for.
-fn refuse(spec: &Spec, linux: &Linux) -> Result<(), Failure> {
+fn refuse(linux: &Linux) -> Result<(), Failure> {
     let refused = |field: &str| Err(Failure::invalid("config", format!("{field} is not supported")));
     if linux.intel_rdt.is_some() {
         return refused("linux.intelRdt");
     }
     if !linux.net_devices.is_empty() {
         return refused("linux.netDevices");
-    }
-    if spec.process.as_ref().is_some_and(|p| p.exec_cpu_affinity.is_some()) {
-        return refused("process.execCPUAffinity of a container's first process");
     }
     Ok(())
 }

@@ -1,19 +1,23 @@
 //! kill, delete, pause, resume.
 
 use super::options::Given;
-use super::state::{Container, Status, remove_dir};
+use super::state::{Container, GONE, Lock, Status, remove_dir};
 use super::{Error, Global, Result};
 use oci::runtime::Spec;
 use runtime::hooks;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
 const SIGTERM: i32 = rustix::process::Signal::TERM.as_raw();
 const NEWPID: u64 = sys::clone::flags::NEWPID;
 /// How long a killed process may take to end.
 const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+
+/// How long a command that makes a container may still be at it when the container is deleted by force.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// The names of signals 1 to 31, in order.
 const SIGNALS: [&str; 31] = [
@@ -81,19 +85,27 @@ fn ends(pidfd: BorrowedFd) -> bool {
 /// `delete`
 pub fn delete(global: &Global, given: &Given) -> Result<i32> {
     let (id, force) = (given.id()?, given.is("force"));
-    let Some(container) = Container::find(global, id)? else {
-        // Of one that was only begun there may be a directory.
-        remove_dir(&global.root.join(id))?;
-        return if force { Ok(0) } else { Error::new("container does not exist") };
-    };
-    if force && container.try_lock()?.is_none() {
-        // Somebody is at it, maybe for ever, in a hook: without its process that has an end.
-        end(&container)?;
+    match delete_found(global, id, force) {
+        // Somebody else was quicker.
+        Err(Error(text)) if text == GONE && force => Ok(0),
+        other => other.map(|()| 0),
     }
-    let lock = container.lock()?;
+}
+
+fn delete_found(global: &Global, id: &str, force: bool) -> Result<()> {
     let Some(container) = Container::find(global, id)? else {
-        return if force { Ok(0) } else { Error::new("container does not exist") };
+        if force {
+            // Of one that was only begun there may be a directory.
+            remove_dir(&global.root.join(id))?;
+        }
+        return Error::new(GONE);
     };
+    let lock = match container.try_lock()? {
+        Some(lock) => lock,
+        None if force => interrupt(&container)?,
+        None => container.lock()?,
+    };
+    let Some(container) = Container::find(global, id)? else { return Error::new(GONE) };
     let status = container.status(Some(&lock))?;
     if !force && !matches!(status, Status::Stopped | Status::Created) {
         return Error::new(format!("cannot delete container {id} that is not stopped: {}", status.name()));
@@ -104,7 +116,27 @@ pub fn delete(global: &Global, given: &Given) -> Result<i32> {
     if let Ok(spec) = spec {
         poststop(global, &container, &spec);
     }
-    Ok(0)
+    Ok(())
+}
+
+/// The lock of a container that somebody is at: maybe making it, and for ever, in a hook. Without its process that mostly
+/// has an end; otherwise the command is ended.
+fn interrupt(container: &Container) -> Result<Lock> {
+    end(container)?;
+    let begin = Instant::now();
+    loop {
+        if let Some(lock) = container.try_lock()? {
+            return Ok(lock);
+        }
+        match container.maker() {
+            Some(maker) if begin.elapsed() > GRACE => {
+                let _ = sys::process::pidfd_send_signal(maker.as_fd(), SIGKILL);
+                ends(maker.as_fd());
+            }
+            Some(_) => std::thread::sleep(Duration::from_millis(5)),
+            None => return container.lock(),
+        }
+    }
 }
 
 /// Kills every process of the container.

@@ -144,6 +144,7 @@ impl<'a> Making<'a> {
             start_time: 0,
             namespaces: 0,
             keeps_keyring: self.given.is("no-new-keyring"),
+            maker: own(),
             complete: false,
         };
         let (mut container, lock) = Container::reserve(global, saved, &self.spec)?;
@@ -220,6 +221,12 @@ impl Made {
         }
         control::poststop(global, &self.container, &self.spec);
     }
+}
+
+/// This process, and when it was started.
+fn own() -> (i32, u64) {
+    let pid = rustix::process::getpid().as_raw_nonzero().get();
+    (pid, sys::process::start_time(pid).unwrap_or(0))
 }
 
 /// `path` from the root.

@@ -41,9 +41,14 @@ pub struct Saved {
     pub namespaces: u64,
     /// It has the session keyring of who made it.
     pub keeps_keyring: bool,
+    /// The command that makes it, and when that was started.
+    pub maker: (i32, u64),
     /// `create` is done but for the last step.
     pub complete: bool,
 }
+
+/// What is said of a container that is not there, or no longer.
+pub const GONE: &str = "container does not exist";
 
 /// How a container is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,10 +94,15 @@ pub fn check_id(id: &str) -> Result<()> {
 }
 
 /// Takes the lock of the container in `dir`; `None` when somebody else has it and `wait` is not set.
-fn lock(dir: &OwnedFd, wait: bool) -> Result<Option<Lock>> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file =
-        rustix::fs::openat(dir, "lock", flags, Mode::from_raw_mode(0o600)).map_err(Error::errno("open the lock"))?;
+///
+/// It is made only together with the directory: made again by one who waits, it would keep the directory from being removed.
+fn lock(dir: &OwnedFd, wait: bool, make: bool) -> Result<Option<Lock>> {
+    let made = if make { OFlags::CREATE } else { OFlags::empty() };
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | made;
+    let file = match rustix::fs::openat(dir, "lock", flags, Mode::from_raw_mode(0o600)) {
+        Err(Errno::NOENT) => return Error::new(GONE),
+        other => other.map_err(Error::errno("open the lock"))?,
+    };
     // Of the process, not of the descriptor: what this process clones does not hold it.
     let how = if wait { FlockOperation::LockExclusive } else { FlockOperation::NonBlockingLockExclusive };
     match rustix::io::retry_on_intr(|| rustix::fs::fcntl_lock(&file, how)) {
@@ -123,7 +133,7 @@ impl Container {
         let dir = open_dir(&path).map_err(Error::errno(format!("open {}", path.display())))?;
         let container = Container { saved, path, dir };
         // Nobody else can have it: it is of this moment. Somebody who removes it by force makes the next steps fail.
-        let lock = lock(&container.dir, true)?.ok_or_else(|| Error("lock the container".into()))?;
+        let lock = lock(&container.dir, true, true)?.ok_or_else(|| Error("lock the container".into()))?;
         let write = || {
             container.write("config.json", &serde_json::to_vec(spec).unwrap_or_default())?;
             container.save()
@@ -158,7 +168,7 @@ impl Container {
 
     /// The container that a command names.
     pub fn load(global: &Global, id: &str) -> Result<Container> {
-        Container::find(global, id)?.ok_or_else(|| Error("container does not exist".into()))
+        Container::find(global, id)?.ok_or_else(|| Error(GONE.into()))
     }
 
     /// As [`Container::load`], with its lock.
@@ -177,12 +187,12 @@ impl Container {
 
     /// The lock, if nobody has it.
     pub fn try_lock(&self) -> Result<Option<Lock>> {
-        lock(&self.dir, false)
+        lock(&self.dir, false, false)
     }
 
     /// The lock, once nobody else has it any more.
     pub fn lock(&self) -> Result<Lock> {
-        lock(&self.dir, true)?.ok_or_else(|| Error("lock the container".into()))
+        lock(&self.dir, true, false)?.ok_or_else(|| Error("lock the container".into()))
     }
 
     fn write(&self, name: &str, content: &[u8]) -> Result<()> {
@@ -250,6 +260,13 @@ impl Container {
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
         // Looked at after the descriptor is there: it is of the process that is looked at, or of one that has ended.
         (alive(self.saved.pid) == Some(self.saved.start_time)).then_some(pidfd)
+    }
+
+    /// The command that makes it, if that is still at it.
+    pub fn maker(&self) -> Option<OwnedFd> {
+        let (pid, start) = self.saved.maker;
+        let pidfd = rustix::process::pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+        (!self.saved.complete && alive(pid) == Some(start)).then_some(pidfd)
     }
 
     /// Its cgroup, if it still has one.

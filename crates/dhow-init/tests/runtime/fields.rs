@@ -1,0 +1,162 @@
+use crate::world::*;
+use serde_json::{Value, json};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, chown};
+
+fn map(container: u32, host: u32, size: u32) -> Value {
+    json!([{"containerID": container, "hostID": host, "size": size}])
+}
+
+#[test]
+fn an_idmapped_mount_shows_other_owners() {
+    let mut world = World::sh("stat -c %u:%g /data/f; touch /data/new; stat -c %u:%g /data/new");
+    let data = world.dir.join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("f"), "").unwrap();
+    for path in [&data, &data.join("f")] {
+        chown(path, Some(1000), Some(1001)).unwrap();
+    }
+    world.spec["mounts"].as_array_mut().unwrap().push(json!({
+        "destination": "/data", "type": "bind", "source": data, "options": ["bind", "idmap"],
+        "uidMappings": map(1000, 0, 1), "gidMappings": map(1001, 0, 1),
+    }));
+    let said = world.does("run c");
+    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "0:0\n0:0\n", ""));
+    let new = std::fs::metadata(data.join("new")).unwrap();
+    assert_eq!((new.uid(), new.gid()), (1000, 1001));
+    world.is_empty();
+
+    world.spec["mounts"][3]["gidMappings"] = json!([]);
+    let text = world.does("run c").refused(1);
+    assert!(text.ends_with("idmapped mount at \"/data\": uidMappings and gidMappings are needed both"), "{text}");
+    world.spec["mounts"][3] = json!({"destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": ["idmap"]});
+    let text = world.does("run c").refused(1);
+    assert!(text.ends_with("idmapped mount at \"/data\": only a bind can have uidMappings and gidMappings"), "{text}");
+}
+
+#[test]
+fn a_user_namespace_with_idmapped_mounts() {
+    let mut world = World::sh("id -u; stat -c %u:%g /data; cat /proc/self/uid_map; touch /data/new && echo made");
+    let data = world.dir.join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::create_dir(world.rootfs().join("data")).unwrap();
+    let linux = &mut world.spec["linux"];
+    linux["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    linux["uidMappings"] = map(0, 100_000, 65536);
+    linux["gidMappings"] = map(0, 100_000, 65536);
+    // Those of the container, as no others are named.
+    world.spec["mounts"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"destination": "/data", "type": "bind", "source": data, "options": ["rbind", "ridmap"]}));
+    let said = world.does("run c");
+    let lines: Vec<String> = said.out.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(lines, ["0", "0:0", "0 100000 65536", "made"], "{said:?}");
+    // What root of the container makes is on the disk as root's.
+    assert_eq!(std::fs::metadata(data.join("new")).unwrap().uid(), 0);
+    world.is_empty();
+}
+
+#[test]
+fn a_seccomp_listener_gets_the_notifications() {
+    let mut world = World::sh("touch /tmp/x; mkdir /tmp/d 2>/dev/null || echo refused; echo done");
+    std::os::unix::fs::symlink("busybox", world.rootfs().join("bin/mkdir")).unwrap();
+    let path = world.dir.join("listener");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    world.spec["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path, "listenerMetadata": "meta",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}],
+    });
+    world.does("create c").fine();
+    let pid = world.state()["pid"].as_i64().unwrap();
+    world.does("start c").fine();
+    let (socket, _) = listener.accept().unwrap();
+    let mut packet = vec![0; 4096];
+    let (n, fds) = sys::socket::recv_with_fds(socket.as_fd(), &mut packet).unwrap();
+    let told: Value = serde_json::from_slice(&packet[..n]).unwrap();
+    assert_eq!(fds.len(), 1);
+    assert_eq!((&told["fds"], &told["metadata"], &told["pid"]), (&json!(["seccompFd"]), &json!("meta"), &json!(pid)));
+    assert_eq!((&told["state"]["id"], &told["state"]["bundle"]), (&json!("c"), &json!(world.dir.join("bundle"))));
+    // Nobody answers: when the listener is gone, the kernel says ENOSYS.
+    assert!(alive(pid));
+    drop(fds);
+    world.until("stopped");
+    world.does("delete c").fine();
+    world.is_empty();
+}
+
+#[test]
+fn what_a_listener_needs() {
+    let refused = |seccomp: Value| {
+        let mut world = World::new(&["true"]);
+        world.spec["linux"]["seccomp"] = seccomp;
+        world.does("create c").refused(1).replace("dhow create failed: unable to start container process: ", "")
+    };
+    let rule = |name: &str| json!([{"names": [name], "action": "SCMP_ACT_NOTIFY"}]);
+    assert_eq!(
+        refused(json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rule("mkdir")})),
+        "seccomp: SCMP_ACT_NOTIFY needs a listenerPath"
+    );
+    assert_eq!(
+        refused(json!({"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/x"})),
+        "seccomp: SCMP_ACT_NOTIFY cannot be used as default action"
+    );
+    assert_eq!(
+        refused(json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/x", "syscalls": rule("sendmsg")})),
+        "seccomp: SCMP_ACT_NOTIFY cannot be used for the sendmsg syscall"
+    );
+}
+
+#[test]
+fn a_listener_that_is_not_there_stops_the_start() {
+    let mut world = World::sleeper();
+    world.spec["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/nosuch/listener",
+        "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
+    });
+    world.does("create c").fine();
+    let text = world.does("start c").refused(1);
+    assert!(text.ends_with("send the seccomp listener to /nosuch/listener: no such file or directory"), "{text}");
+    world.until("stopped");
+}
+
+#[test]
+fn personality_and_seccomp_flags() {
+    let mut world = World::sh("busybox uname -m; grep Seccomp: /proc/self/status");
+    world.spec["linux"]["personality"] = json!({"domain": "LINUX32"});
+    world.spec["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW",
+        "flags": ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"]});
+    let machine = if cfg!(target_arch = "x86_64") { "i686" } else { "armv8l" };
+    assert_eq!(world.does("run c").fine(), format!("{machine}\nSeccomp:\t2\n"));
+}
+
+#[test]
+fn without_pivot_root() {
+    let world = World::sh("ls /; ls /..");
+    let shown = world.does("run --no-pivot c").fine();
+    assert_eq!(shown, "bin\ndev\netc\nproc\nsys\ntmp\n".repeat(2));
+    world.is_empty();
+}
+
+#[test]
+fn a_keyring_of_its_own_or_the_callers() {
+    // The file shows the keyrings of other containers too: so each has a name of its own here.
+    let mut world = World::new(&["grep", "-c", "", "/proc/keys"]);
+    for (option, name, count) in [(None, "own", "1\n"), (Some("--no-new-keyring"), "callers", "0\n")] {
+        let id = format!("{name}-{}", world.name);
+        world.spec["process"]["args"][2] = json!(format!("_ses.{id}"));
+        let line: Vec<&str> = ["run"].into_iter().chain(option).chain([id.as_str()]).collect();
+        assert_eq!(world.run(&line).out, count, "{name}");
+    }
+}
+
+#[test]
+fn an_exec_has_the_cpu_affinity_that_it_asks_for() {
+    let mut world = World::sleeper();
+    world.spec["process"]["execCPUAffinity"] = json!({"initial": "0", "final": "0"});
+    world.does("run -d c").fine();
+    assert_eq!(
+        world.run(&["exec", "c", "grep", "Cpus_allowed_list", "/proc/self/status"]).fine(),
+        "Cpus_allowed_list:\t0\n"
+    );
+}
