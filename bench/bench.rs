@@ -376,12 +376,11 @@ fn pull(table: &Table, engines: &[Engine], image: &str, runs: usize) {
 /// The same work beside one container and beside `count`, and what they take.
 fn density(table: &Table, engines: &[Engine], ours: &Ours, image: &str, count: usize) {
     let mut rows: Vec<(String, BTreeMap<String, Option<f64>>)> = Vec::new();
-    let mut note = |row: String, engine: &Engine, value: Option<f64>| {
-        match rows.iter_mut().find(|(name, _)| *name == row) {
+    let mut note =
+        |row: String, engine: &Engine, value: Option<f64>| match rows.iter_mut().find(|(name, _)| *name == row) {
             Some((_, values)) => drop(values.insert(engine.name.clone(), value)),
             None => rows.push((row, [(engine.name.clone(), value)].into())),
-        }
-    };
+        };
     for engine in engines {
         let repeat = |line: &str| median((0..15).filter_map(|_| engine.time(line, image)).collect());
         let begin = Instant::now();
