@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo xtask bench [--engine NAME=COMMAND]… [--image REF] [--pull REF]… [--runs N] [--only CASE] [--disk DIR] [--density N] [--bin DHOW]
+//!             [--runtime NAME=COMMAND]…
 //! ```
 //!
 //! Ours is the release build, or `--bin`, with a daemon of its own, its data on an ext4 image that is made and loop-mounted for the run
@@ -88,6 +89,7 @@ const CASES: &[Case] = &[
 
 struct Options {
     engines: Vec<Engine>,
+    runtimes: Vec<Engine>,
     image: String,
     pulls: Vec<String>,
     runs: usize,
@@ -100,6 +102,7 @@ struct Options {
 fn options(args: &[String]) -> Result<Options, String> {
     let mut o = Options {
         engines: vec![],
+        runtimes: vec![],
         image: "busybox".into(),
         pulls: vec![],
         runs: 15,
@@ -113,11 +116,8 @@ fn options(args: &[String]) -> Result<Options, String> {
         let value = args.next().ok_or_else(|| format!("{flag} needs a value"))?;
         let number = || value.parse::<usize>().map_err(|e| format!("{flag} {value}: {e}"));
         match flag.as_str() {
-            "--engine" => {
-                let (name, words) = value.split_once('=').ok_or("--engine NAME=COMMAND")?;
-                o.engines
-                    .push(Engine { name: name.into(), words: words.split_whitespace().map(str::to_owned).collect() });
-            }
+            "--engine" => o.engines.push(Engine::new(value)?),
+            "--runtime" => o.runtimes.push(Engine::new(value)?),
             "--image" => o.image = value.clone(),
             "--pull" => o.pulls.push(value.clone()),
             "--runs" => o.runs = number()?,
@@ -132,6 +132,11 @@ fn options(args: &[String]) -> Result<Options, String> {
 }
 
 impl Engine {
+    fn new(text: &str) -> Result<Engine, String> {
+        let (name, words) = text.split_once('=').ok_or_else(|| format!("{text}: NAME=COMMAND is wanted"))?;
+        Ok(Engine { name: name.into(), words: words.split_whitespace().map(str::to_owned).collect() })
+    }
+
     fn command(&self, line: &str, image: &str) -> Command {
         let mut command = Command::new(&self.words[0]);
         command.args(&self.words[1..]).args(line.split_whitespace().map(|w| if w == "IMG" { image } else { w }));
@@ -252,7 +257,7 @@ struct Table {
 
 impl Table {
     fn head(&self) {
-        let others = self.engines[1..].iter().map(|e| format!(" dhow/{e} |")).collect::<String>();
+        let others = self.engines[1..].iter().map(|e| format!(" {}/{e} |", self.engines[0])).collect::<String>();
         let names = self.engines.iter().map(|e| format!(" {e} |")).collect::<String>();
         println!("| work |{names}{others}");
         println!("|---|{}", "---|".repeat(self.engines.len() * 2 - 1));
@@ -315,6 +320,9 @@ pub fn bench(args: &[String]) -> Result<(), String> {
             }
         }
     }
+    if !options.runtimes.is_empty() {
+        runtime_alone(&ours, &tar, options.runtimes, options.runs)?;
+    }
     for image in &options.pulls {
         pull(&table, &engines, image, options.runs.div_ceil(3));
     }
@@ -351,6 +359,37 @@ fn measure(case: &Case, engines: &[Engine], image: &str, runs: usize) -> BTreeMa
         }
     }
     times.into_iter().map(|(name, values)| (name, median(values))).collect()
+}
+
+/// OCI runtimes by their command line, each on the same bundle.
+fn runtime_alone(ours: &Ours, tar: &Path, others: Vec<Engine>, runs: usize) -> Result<(), String> {
+    let bundle = ours.dir.join("bundle");
+    std::fs::create_dir_all(bundle.join("rootfs")).map_err(|e| e.to_string())?;
+    crate::run(Command::new("tar").arg("-C").arg(bundle.join("rootfs")).arg("-xf").arg(tar))?;
+    let init = ours.dir.join("run/dhow-init").display().to_string();
+    crate::run(Command::new(&init).args(["runtime", "spec", "--bundle"]).arg(&bundle))?;
+    let config = bundle.join("config.json");
+    let text = std::fs::read_to_string(&config).map_err(|e| format!("{}: {e}", config.display()))?;
+    let text = text.replacen("\"terminal\": true", "\"terminal\": false", 1).replacen("\"sh\"", "\"true\"", 1);
+    std::fs::write(&config, text).map_err(|e| e.to_string())?;
+    let mut runtimes = vec![Engine { name: "dhow-init".into(), words: vec![init, "runtime".into()] }];
+    runtimes.extend(others);
+    let mut times: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for round in 0..=runs {
+        for runtime in &runtimes {
+            let line = format!("run --bundle {} bench-{}-{round}", bundle.display(), std::process::id());
+            let took = runtime.time(&line, "").ok_or_else(|| format!("{}: {line} failed", runtime.name))?;
+            if round > 0 {
+                times.entry(runtime.name.clone()).or_default().push(took);
+            }
+        }
+    }
+    println!();
+    let table = Table { engines: runtimes.into_iter().map(|r| r.name).collect() };
+    table.head();
+    let medians = times.into_iter().map(|(name, values)| (name, median(values))).collect();
+    table.row("runtime alone: run of true", " ms", &medians);
+    Ok(())
 }
 
 fn pull(table: &Table, engines: &[Engine], image: &str, runs: usize) {
