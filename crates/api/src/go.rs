@@ -3,7 +3,8 @@
 //! A Go slice or map is either nil (`null`) or there (`[]`, `{}`), and Docker's output shows which. [`List`] and [`Map`]
 //! remember it; both deref to the collection, nil being empty.
 
-use serde::de::{MapAccess, Visitor};
+use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
+use serde::de::{self, DeserializeSeed, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,13 +30,14 @@ pub(crate) fn one_or_many<'de, D: Deserializer<'de>>(d: D) -> Result<List<String
     })
 }
 
-/// Reads an object as a struct. serde alone would also take a list, for the fields in their order, which Go refuses.
+/// Reads an object as a struct: its keys in any case, as Go does, and nothing but an object, which serde alone would not
+/// insist on: it takes a list for the fields in their order.
 pub(crate) struct Object<D>(pub D);
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Object<D> {
     type Error = D::Error;
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_any(OnlyFields(visitor))
+        self.0.deserialize_any(OnlyFields { visitor, fields: &[] })
     }
     fn deserialize_struct<V: Visitor<'de>>(
         self,
@@ -43,7 +45,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Object<D> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_struct(name, fields, OnlyFields(visitor))
+        self.0.deserialize_struct(name, fields, OnlyFields { visitor, fields: &[fields] })
     }
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
@@ -51,16 +53,131 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Object<D> {
     }
 }
 
-/// A visitor that is given an object or nothing.
-struct OnlyFields<V>(V);
+/// The same for a struct with another flattened into it, which serde reads as a map: the names of both must be said.
+pub(crate) struct Flat<'f, D>(pub D, pub Names<'f>);
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for OnlyFields<V> {
+/// Names of fields.
+type Names<'f> = &'f [&'f [&'static str]];
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Flat<'_, D> {
+    type Error = D::Error;
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_any(OnlyFields { visitor, fields: self.1 })
+    }
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_map(OnlyFields { visitor, fields: self.1 })
+    }
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct struct enum identifier ignored_any
+    }
+}
+
+/// The names of a struct's fields on the wire.
+pub(crate) fn fields_of<T: Deserialize<'static>>() -> &'static [&'static str] {
+    /// Reads nothing, and fails with what it was asked for.
+    struct Asked;
+    #[derive(Debug)]
+    struct Fields(&'static [&'static str]);
+    impl fmt::Display for Fields {
+        fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            write!(f, "{:?}", self.0)
+        }
+    }
+    impl std::error::Error for Fields {}
+    impl de::Error for Fields {
+        fn custom<M: fmt::Display>(_: M) -> Fields {
+            Fields(&[])
+        }
+    }
+    impl<'de> Deserializer<'de> for Asked {
+        type Error = Fields;
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Fields> {
+            Err(Fields(&[]))
+        }
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            _: V,
+        ) -> Result<V::Value, Fields> {
+            Err(Fields(fields))
+        }
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+            newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+    T::deserialize(Asked).map_or_else(|fields| fields.0, |_| &[])
+}
+
+/// A visitor that is given an object or nothing.
+struct OnlyFields<'f, V> {
+    visitor: V,
+    fields: Names<'f>,
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for OnlyFields<'_, V> {
     type Value = V::Value;
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        self.0.expecting(f)
+        self.visitor.expecting(f)
     }
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(map)
+        self.visitor.visit_map(AnyCase { map, fields: self.fields })
+    }
+}
+
+/// An object whose keys come as the fields' own names when they differ from them in case alone. Two that become the same
+/// are two of one name: whoever reads them refuses that as ever.
+struct AnyCase<'f, A> {
+    map: A,
+    fields: Names<'f>,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for AnyCase<'_, A> {
+    type Error = A::Error;
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        self.map.next_key_seed(Key { seed, fields: self.fields })
+    }
+    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, A::Error> {
+        self.map.next_value_seed(seed)
+    }
+    fn size_hint(&self) -> Option<usize> {
+        self.map.size_hint()
+    }
+}
+
+struct Key<'f, K> {
+    seed: K,
+    fields: Names<'f>,
+}
+
+impl<K> Key<'_, K> {
+    fn name(&self, key: &str) -> Option<&'static str> {
+        let all = || self.fields.iter().flat_map(|names| names.iter().copied());
+        all().find(|name| *name == key).or_else(|| all().find(|name| name.eq_ignore_ascii_case(key)))
+    }
+}
+
+impl<'de, K: DeserializeSeed<'de>> DeserializeSeed<'de> for Key<'_, K> {
+    type Value = K::Value;
+    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<K::Value, D::Error> {
+        d.deserialize_str(self)
+    }
+}
+
+impl<'de, K: DeserializeSeed<'de>> Visitor<'de> for Key<'_, K> {
+    type Value = K::Value;
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a key")
+    }
+    fn visit_str<E: de::Error>(self, key: &str) -> Result<K::Value, E> {
+        let name = self.name(key).unwrap_or(key);
+        self.seed.deserialize(StrDeserializer::new(name))
+    }
+    fn visit_borrowed_str<E: de::Error>(self, key: &'de str) -> Result<K::Value, E> {
+        let name = self.name(key).unwrap_or(key);
+        self.seed.deserialize(BorrowedStrDeserializer::new(name))
     }
 }
 
@@ -278,6 +395,24 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Map<V> {
     }
 }
 
+/// Reads a struct with another flattened into it, whose fields' names are said.
+macro_rules! flattened {
+    ($name:ident, $own:expr, $inner:ty) => {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                Self::serialize(self, s)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                Self::deserialize(crate::go::Flat(d, &[$own, crate::go::fields_of::<$inner>()]))
+            }
+        }
+    };
+}
+pub(crate) use flattened;
+
 /// Declares API objects: every field public, PascalCase on the wire, absent or `null` reading as the default, and nothing
 /// but an object taken for one.
 macro_rules! objects {
@@ -336,6 +471,42 @@ mod tests {
             assert!(error.starts_with(&format!("invalid type: sequence, expected struct {what}")), "{json}: {error}");
         }
         assert!(read(r#"{"HostConfig":{"Mounts":[{}]},"NetworkingConfig":null}"#).is_ok());
+    }
+
+    #[test]
+    fn keys_in_any_case() {
+        use crate::container::{CreateContainer, UpdateContainer};
+        let read = |json: &str| serde_json::from_str::<CreateContainer>(json).map_err(|e| e.to_string());
+        let made = read(
+            r#"{"image":"i","ENV":["A=b"],"hostconfig":{"PRIVILEGED":true,"memory":5,"utsmode":"host",
+                "restartpolicy":{"name":"always"},"portbindings":{"80/tcp":[{"hostport":"8"}]}},
+                "labels":{"Label":"x","label":"y"}}"#,
+        )
+        .unwrap();
+        let host = made.host_config.unwrap();
+        assert_eq!((made.config.image.as_str(), &made.config.env[..]), ("i", &["A=b".to_owned()][..]));
+        assert_eq!((host.privileged, host.resources.memory, host.uts_mode.as_str()), (true, 5, "host"));
+        assert_eq!(host.restart_policy.name, "always");
+        assert_eq!(host.port_bindings["80/tcp"][0].host_port, "8");
+        // Keys of maps are data.
+        assert_eq!(made.config.labels.len(), 2);
+        // Escapes in a key make it one that cannot be borrowed.
+        assert_eq!(read(r#"{"\u0069mage":"i"}"#).unwrap().config.image, "i");
+        // Twice is once too often, however it is written.
+        for twice in [
+            r#"{"Image":"a","image":"b"}"#,
+            r#"{"Image":"a","Image":"b"}"#,
+            r#"{"HostConfig":{},"hostConfig":{}}"#,
+            r#"{"HostConfig":{"Privileged":false,"privileged":true}}"#,
+            r#"{"HostConfig":{"Memory":1,"memory":2}}"#,
+            r#"{"HostConfig":{"LogConfig":{"Type":"none","type":"none"}}}"#,
+        ] {
+            assert!(read(twice).unwrap_err().starts_with("duplicate field"), "{twice}");
+        }
+        let update: UpdateContainer = serde_json::from_str(r#"{"memory":7,"restartPolicy":{"NAME":"no"}}"#).unwrap();
+        assert_eq!((update.resources.memory, update.restart_policy.name.as_str()), (7, "no"));
+        let how: crate::exec::StartExec = serde_json::from_str(r#"{"detach":true,"tTy":true}"#).unwrap();
+        assert!(how.detach && how.tty);
     }
 
     #[test]

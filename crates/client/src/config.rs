@@ -191,8 +191,9 @@ fn parse_host(host: &str) -> Result<Endpoint> {
     if host.starts_with("ssh://") {
         return Err(failed("ssh:// is not part of this version; forward the socket with ssh -L".into()));
     }
-    if !host.contains("://") && host.contains(':') {
-        return Ok(Endpoint::Tcp(host.into()));
+    if !host.contains("://") {
+        // A host, perhaps with a port.
+        return parse_host(&format!("tcp://{host}"));
     }
     Err(failed(format!("invalid bind address format: {host}")))
 }
@@ -209,6 +210,7 @@ mod tests {
             ("tcp://1.2.3.4:5", Ok("tcp://1.2.3.4:5")),
             ("tcp://h", Ok("tcp://h:2375")),
             ("1.2.3.4:5", Ok("tcp://1.2.3.4:5")),
+            ("name", Ok("tcp://name:2375")),
             (
                 "bad://x",
                 Err("Failed to initialize: unable to resolve docker endpoint: invalid bind address format: bad://x"),

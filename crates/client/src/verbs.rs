@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod cp;
+pub mod df;
 pub mod exec;
 pub mod image;
 pub mod inspect;
@@ -115,7 +116,7 @@ pub async fn run(command: &Command, engine: &Engine<'_>, flags: &Parsed) -> Resu
         "volume ls" => volume::ls(engine, flags).await,
         "volume prune" => volume::prune(engine, flags).await,
         "volume rm" => volume::rm(engine, flags).await,
-        "system df" => system::df(engine, flags).await,
+        "system df" => df::df(engine, flags).await,
         "system events" => system::events(engine, flags).await,
         "system info" => system::info(engine, flags).await,
         "system prune" => system::prune(engine, flags).await,

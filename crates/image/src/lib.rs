@@ -58,5 +58,6 @@ pub use import::Import;
 pub use lookup::{HistoryLine, Image};
 pub use progress::{Event, Progress};
 pub use pull::Pulled;
+pub use space::Sharing;
 pub use store::{Config, Images};
 pub use tag::{Removed, User};

@@ -8,7 +8,7 @@ use crate::record::Stored;
 use crate::store::{Images, State};
 use layer::ChainId;
 use oci::Digest;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
 
 /// What takes space.
@@ -59,7 +59,33 @@ impl State {
     }
 }
 
+/// How images share their layers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sharing {
+    /// Bytes of each image that others have too, by ID.
+    pub shared: HashMap<Digest, u64>,
+    /// Bytes of all layers together, each counted once.
+    pub layers: u64,
+}
+
 impl Images {
+    /// Measures what images share: by the sizes that were noted when they came, without looking at files.
+    pub fn sharing(&self) -> Sharing {
+        let images: Vec<(Digest, Vec<ChainId>)> =
+            self.state().images.iter().map(|(id, stored)| (id.clone(), stored.chains.clone())).collect();
+        let mut users: HashMap<&ChainId, (u32, u64)> = HashMap::new();
+        for chain in images.iter().flat_map(|(_, chains)| chains) {
+            let size = || self.0.layers.layer_size(chain).unwrap_or(0);
+            users.entry(chain).or_insert_with(|| (0, size())).0 += 1;
+        }
+        let mut out = Sharing { layers: users.values().map(|(_, size)| size).sum(), ..Sharing::default() };
+        for (id, chains) in &images {
+            let of = |chain| users.get(chain).filter(|(count, _)| *count > 1).map_or(0, |(_, size)| *size);
+            out.shared.insert(id.clone(), chains.iter().map(of).sum());
+        }
+        out
+    }
+
     /// Pins, waiting for a removal that is under way.
     pub(crate) async fn pin(&self, things: Vec<Thing>) -> Pins {
         loop {

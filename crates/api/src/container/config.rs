@@ -1,7 +1,7 @@
 //! The portable half of a container's configuration, and the body of create.
 
 use super::HostConfig;
-use crate::go::{Empty, List, Map, is_default, null_is_default, objects, one_or_many};
+use crate::go::{Empty, List, Map, flattened, is_default, null_is_default, objects, one_or_many};
 use crate::network::EndpointSettings;
 use serde::{Deserialize, Serialize};
 
@@ -97,7 +97,7 @@ objects! {
 
 /// Body of `POST /containers/create`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase", default, remote = "Self")]
 #[allow(missing_docs)]
 pub struct CreateContainer {
     #[serde(flatten)]
@@ -105,3 +105,5 @@ pub struct CreateContainer {
     pub host_config: Option<HostConfig>,
     pub networking_config: Option<NetworkingConfig>,
 }
+
+flattened!(CreateContainer, &["HostConfig", "NetworkingConfig"], ContainerConfig);

@@ -1,11 +1,11 @@
 //! The half of a container's configuration that depends on the host.
 
-use crate::go::{List, Map, is_default, null_is_default, objects};
+use crate::go::{List, Map, flattened, is_default, null_is_default, objects};
 use serde::{Deserialize, Serialize};
 
 /// Docker's `HostConfig`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase", default, remote = "Self")]
 #[allow(missing_docs)]
 pub struct HostConfig {
     /// `source:destination[:options]`
@@ -93,9 +93,55 @@ pub struct HostConfig {
     pub init: Option<bool>,
 }
 
+/// Its fields but for those of [`Resources`].
+const OWN: [&str; 40] = [
+    "Binds",
+    "ContainerIDFile",
+    "LogConfig",
+    "NetworkMode",
+    "PortBindings",
+    "RestartPolicy",
+    "AutoRemove",
+    "VolumeDriver",
+    "VolumesFrom",
+    "ConsoleSize",
+    "Annotations",
+    "CapAdd",
+    "CapDrop",
+    "CgroupnsMode",
+    "Dns",
+    "DnsOptions",
+    "DnsSearch",
+    "ExtraHosts",
+    "GroupAdd",
+    "IpcMode",
+    "Cgroup",
+    "Links",
+    "OomScoreAdj",
+    "PidMode",
+    "Privileged",
+    "PublishAllPorts",
+    "ReadonlyRootfs",
+    "SecurityOpt",
+    "StorageOpt",
+    "Tmpfs",
+    "UTSMode",
+    "UsernsMode",
+    "ShmSize",
+    "Sysctls",
+    "Runtime",
+    "Isolation",
+    "Mounts",
+    "MaskedPaths",
+    "ReadonlyPaths",
+    "Init",
+];
+
+flattened!(HostConfig, &OWN, Resources);
+
 /// Body of `POST /containers/{id}/update`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase", default, remote = "Self")]
 pub struct UpdateContainer {
     /// Zero and null leave a limit as it is.
     #[serde(flatten)]
@@ -104,6 +150,8 @@ pub struct UpdateContainer {
     #[serde(deserialize_with = "null_is_default")]
     pub restart_policy: RestartPolicy,
 }
+
+flattened!(UpdateContainer, &["RestartPolicy"], Resources);
 
 objects! {
     /// Where the output goes.
@@ -274,5 +322,19 @@ objects! {
         name: String,
         #[serde(skip_serializing_if = "Map::is_empty")]
         options: Map<String>,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_names_are_all_there() {
+        let source = include_str!("host.rs");
+        let body = source.split("pub struct HostConfig {").nth(1).unwrap().split("\n}").next().unwrap();
+        let fields = body.lines().filter_map(|l| l.trim().strip_prefix("pub ")?.split(':').next());
+        let fields: Vec<String> = fields.filter(|f| *f != "resources").map(|f| f.replace('_', "")).collect();
+        assert_eq!(fields, OWN.map(str::to_ascii_lowercase));
     }
 }

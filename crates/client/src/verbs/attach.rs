@@ -101,7 +101,9 @@ async fn with_signals(
 pub async fn start(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     for name in ["checkpoint", "checkpoint-dir"] {
         if flags.changed(name) {
-            return Err(Failure::new(format!("--{name}: checkpoints are not part of this version")));
+            return Err(Failure::new(format!(
+                "\"--{name}\" is only supported on a Docker daemon with experimental features enabled"
+            )));
         }
     }
     if !flags.is("attach") && !flags.is("interactive") {

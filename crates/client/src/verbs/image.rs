@@ -14,7 +14,8 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use template::Value;
 
-const HEADERS: [(&str, &str); 11] = [
+/// Columns.
+pub const HEADERS: [(&str, &str); 11] = [
     ("ID", "IMAGE ID"),
     ("Repository", "REPOSITORY"),
     ("Tag", "TAG"),
@@ -32,7 +33,7 @@ const CREATED: &str = "{{if .CreatedSince }}{{.CreatedSince}}{{else}}N/A{{end}}"
 /// `images`
 pub async fn ls(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     if flags.is("tree") {
-        return Err(Failure::new("--tree: the tree of images is not part of this version"));
+        refuse_beside_tree(flags)?;
     }
     let mut filters = filters(flags);
     if let Some(name) = flags.args.first() {
@@ -49,10 +50,56 @@ pub async fn ls(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     }
     let format = choose(&source, quiet, digests);
     let images: Vec<ImageSummary> = engine.fetch(ask).await?;
+    if flags.is("tree") {
+        return output::print(&tree(&images, flags.is("all")));
+    }
     let needs_digest = digests || format.contains("{{.Digest}}");
     let trunc = !flags.is("no-trunc");
     let rows: Vec<Value> = images.iter().flat_map(|i| rows(i, trunc, digests, needs_digest)).collect();
     output::print(&List { headers: &HEADERS }.render(&format, &rows)?)
+}
+
+fn refuse_beside_tree(flags: &Parsed) -> Result<()> {
+    for (flag, name) in [("quiet", "quiet"), ("no-trunc", "no-trunc"), ("digests", "show-digest")] {
+        if flags.is(flag) {
+            return Err(Failure::new(format!("--{name} is not yet supported with --tree")));
+        }
+    }
+    match flags.text("format") {
+        "" => Ok(()),
+        _ => Err(Failure::new("--format is not yet supported with --tree")),
+    }
+}
+
+/// Images with their names below each other. Each is of one platform here: the tree has no branches.
+fn tree(images: &[ImageSummary], all: bool) -> String {
+    let shown: Vec<(Vec<&str>, &ImageSummary)> = images
+        .iter()
+        .filter(|i| all || !i.repo_tags.is_empty())
+        .map(|i| match i.repo_tags.is_empty() {
+            true => (vec!["<untagged>"], i),
+            false => (i.repo_tags.iter().map(String::as_str).collect(), i),
+        })
+        .collect();
+    let names = shown.iter().flat_map(|(names, _)| names).map(|n| n.chars().count());
+    let width = names.max().unwrap_or(0).max("IMAGE".len());
+    let line = |name: &str, id: &str, disk: &str, content: &str, extra: &str| {
+        format!("{name:width$}   {id:12}   {disk:>10}   {content:>12}   {extra:5}\n")
+    };
+    let mut out =
+        String::from("WARNING: This is an experimental feature. The output may change and shouldn't be depended on.\n");
+    out.push_str(&format!("{:>79} \n\n", "Info ->  U In Use"));
+    out.push_str(line("IMAGE", "ID", "DISK USAGE", "CONTENT SIZE", "EXTRA").trim_end());
+    out.push('\n');
+    for (names, image) in shown {
+        let (last, above) = names.split_last().unwrap_or((&"", &[]));
+        for name in above {
+            out.push_str(&format!("{name}\n"));
+        }
+        let used = if image.containers > 0 { "U" } else { "" };
+        out.push_str(&line(last, short_id(&image.id), &human_size_with(image.size as f64, 3), "0B", used));
+    }
+    out
 }
 
 fn choose(source: &str, quiet: bool, digests: bool) -> String {
@@ -108,7 +155,8 @@ fn rows(image: &ImageSummary, trunc: bool, digests: bool, needs_digest: bool) ->
     out
 }
 
-fn entry(image: &ImageSummary, trunc: bool, repo: &str, tag: &str, digest: &str) -> Value {
+/// One row.
+pub fn entry(image: &ImageSummary, trunc: bool, repo: &str, tag: &str, digest: &str) -> Value {
     let known = |n: i64, text: String| if n == -1 { "N/A".to_string() } else { text };
     let id = if trunc { short_id(&image.id) } else { &image.id };
     row(
@@ -131,15 +179,17 @@ fn entry(image: &ImageSummary, trunc: bool, repo: &str, tag: &str, digest: &str)
 
 /// `rmi`
 pub async fn rm(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
-    if flags.changed("platform") {
-        return Err(Failure::new("--platform: removing one platform of an image is not part of this version"));
-    }
+    let platforms: Vec<String> =
+        flags.all("platform").iter().filter(|p| !p.is_empty()).map(|p| platform(p)).collect::<Result<_>>()?;
     let mut failed = Vec::new();
     let mut fatal = false;
     for name in &flags.args {
-        let ask = Ask::delete(format!("/images/{}", escape(name)))
+        let mut ask = Ask::delete(format!("/images/{}", escape(name)))
             .query_if("force", flags.is("force"))
             .query_if("noprune", flags.is("no-prune"));
+        for platform in &platforms {
+            ask = ask.query("platforms", platform.clone());
+        }
         match engine.fetch::<Vec<Removed>>(ask).await {
             Ok(removed) => output::print(&told(&removed))?,
             Err(failure) => {
@@ -156,6 +206,34 @@ pub async fn rm(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     }
     output::complain(&failed.join("\n"));
     Ok(())
+}
+
+/// A platform as the engine reads it, JSON; in Docker's words when it is none.
+pub fn platform(text: &str) -> Result<String> {
+    const PART: &str = "^[A-Za-z0-9_.-]+$";
+    const SYSTEM: &str = r"^([A-Za-z0-9_-]+)(?:\\(([A-Za-z0-9_.-]*)\\))?$";
+    let wrong = |why: String| Err(Failure::new(format!("{why}: invalid argument")));
+    let whole = quote(text);
+    let part = |p: &str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+    let parts: Vec<&str> = text.split('/').collect();
+    if parts.len() > 3 {
+        return wrong(format!("{whole}: cannot parse platform specifier"));
+    }
+    for (n, bad) in parts.iter().enumerate().filter(|(_, p)| !part(p)) {
+        let bad = quote(bad);
+        return wrong(match n {
+            0 => format!(
+                "{bad} is an invalid OS component of {whole}: OSAndVersion specifier component must match \"{SYSTEM}\""
+            ),
+            _ => {
+                format!("{bad} is an invalid component of {whole}: platform specifier component must match \"{PART}\"")
+            }
+        });
+    }
+    match text.parse::<oci::Platform>() {
+        Ok(platform) => serde_json::to_string(&platform).map_err(|e| Failure::new(e.to_string())),
+        Err(_) => wrong(format!("{whole}: unknown operating system or architecture")),
+    }
 }
 
 fn told(removed: &[Removed]) -> String {

@@ -18,24 +18,27 @@ const KINDS: [(&str, &str); 4] = [
 /// Kinds that Docker knows and this engine has none of.
 const ABSENT: [&str; 6] = ["config", "node", "plugin", "secret", "service", "task"];
 
-fn ask(kind: &str, name: &str, flags: &Parsed) -> Ask {
+fn ask(kind: &str, name: &str, flags: &Parsed) -> Result<Ask> {
     let name = escape(name);
-    match kind {
+    Ok(match kind {
         "container" => Ask::get(format!("/containers/{name}/json")).query_if("size", flags.is("size")),
-        "image" => Ask::get(format!("/images/{name}/json")),
+        "image" => {
+            let ask = Ask::get(format!("/images/{name}/json"));
+            match flags.get("platform").filter(|p| !p.is_empty()) {
+                Some(platform) => ask.query("platform", super::image::platform(platform)?),
+                None => ask,
+            }
+        }
         "network" => {
             let ask = Ask::get(format!("/networks/{name}"));
             if flags.is("verbose") { ask.query("verbose", "true") } else { ask }
         }
         _ => Ask::get(format!("/volumes/{name}")),
-    }
+    })
 }
 
 /// `inspect` of one kind.
 pub async fn one_kind(engine: &Engine<'_>, flags: &Parsed, kind: &str) -> Result<()> {
-    if flags.changed("platform") {
-        return Err(Failure::new("--platform: choosing the platform of an image is not part of this version"));
-    }
     show(engine, flags, &[kind]).await
 }
 
@@ -62,7 +65,7 @@ pub async fn inspect(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
 
 async fn find(engine: &Engine<'_>, flags: &Parsed, kinds: &[&str], name: &str) -> Result<(&'static str, Bytes)> {
     for kind in kinds {
-        match engine.bytes(ask(kind, name, flags)).await {
+        match engine.bytes(ask(kind, name, flags)?).await {
             Ok(bytes) => {
                 if flags.is("size") && *kind != "container" {
                     crate::output::complain(&format!("WARNING: --size ignored for {kind}"));
@@ -83,6 +86,9 @@ fn is_no_name(failure: &Failure) -> bool {
 }
 
 async fn show(engine: &Engine<'_>, flags: &Parsed, kinds: &[&str]) -> Result<()> {
+    if let Some(wanted) = flags.get("platform").filter(|p| !p.is_empty()) {
+        super::image::platform(wanted)?;
+    }
     let format = flags.text("format");
     let template = match format {
         "" | "json" => None,

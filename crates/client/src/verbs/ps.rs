@@ -12,7 +12,8 @@ use template::{Template, Value};
 
 const KIND: &str = "*formatter.ContainerContext";
 const TABLE: &str = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
-const HEADERS: [(&str, &str); 15] = [
+/// Columns.
+pub const HEADERS: [(&str, &str); 15] = [
     ("ID", "CONTAINER ID"),
     ("Names", "NAMES"),
     ("Image", "IMAGE"),
@@ -129,7 +130,8 @@ fn main_fields(c: &ContainerSummary, trunc: bool) -> Vec<(String, Value)> {
     ]
 }
 
-fn container(c: &ContainerSummary, trunc: bool) -> Value {
+/// One row.
+pub fn container(c: &ContainerSummary, trunc: bool) -> Value {
     let mounts: Vec<String> = c
         .mounts
         .iter()

@@ -1,13 +1,13 @@
-//! info, events, system df, system prune
+//! info, events, system prune
 
 use super::{confirm, filters, image, lifecycle, network, volume};
 use crate::engine::{Ask, Engine, next_piece};
 use crate::failure::{Failure, Result};
 use crate::flags::Parsed;
-use crate::format::{List, execute, field, parse, row, time, typed};
+use crate::format::{execute, parse, time, typed};
 use crate::output;
 use api::event::Event;
-use api::system::{DiskUsage, Info};
+use api::system::Info;
 use api::units::{bytes_size, human_size};
 use template::Value;
 
@@ -219,81 +219,6 @@ fn pretty_event(event: &Event) -> String {
     }
     out.push('\n');
     out
-}
-
-/// `system df`
-pub async fn df(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
-    if flags.is("verbose") {
-        return Err(Failure::new(
-            "--verbose: the details of disk usage are not part of this version; see images, ps -s and volume ls",
-        ));
-    }
-    const KIND: &str = "*formatter.diskUsageContext";
-    const HEADERS: [(&str, &str); 5] = [
-        ("Type", "TYPE"),
-        ("TotalCount", "TOTAL"),
-        ("Active", "ACTIVE"),
-        ("Size", "SIZE"),
-        ("Reclaimable", "RECLAIMABLE"),
-    ];
-    let usage: DiskUsage = engine.fetch(Ask::get("/system/df")).await?;
-    let share = |reclaimable: i64, size: i64| match size {
-        n if n > 0 => format!("{} ({}%)", human_size(reclaimable as f64), reclaimable * 100 / n),
-        _ => human_size(reclaimable as f64),
-    };
-    let line = |kind: &str, total: usize, active: usize, size: i64, reclaimable: String| {
-        row(
-            KIND,
-            vec![
-                field("Type", kind),
-                field("TotalCount", total.to_string()),
-                field("Active", active.to_string()),
-                field("Size", human_size(size as f64)),
-                field("Reclaimable", reclaimable),
-            ],
-        )
-    };
-    let used: i64 = usage
-        .images
-        .iter()
-        .filter(|i| i.containers > 0 && i.size != -1 && i.shared_size != -1)
-        .map(|i| i.size - i.shared_size)
-        .sum();
-    let busy = |state: &str| ["running", "paused", "restarting"].contains(&state);
-    let written: i64 = usage.containers.iter().map(|c| c.size_rw).sum();
-    let stopped: i64 = usage.containers.iter().filter(|c| !busy(&c.state)).map(|c| c.size_rw).sum();
-    let known = |v: &api::volume::Volume| v.usage_data.as_ref().map_or((0, 0), |u| (u.size.max(0), u.ref_count));
-    let volumes: i64 = usage.volumes.iter().map(|v| known(v).0).sum();
-    let unused: i64 = usage.volumes.iter().filter(|v| known(v).1 == 0).map(|v| known(v).0).sum();
-    let rows = [
-        line(
-            "Images",
-            usage.images.len(),
-            usage.images.iter().filter(|i| i.containers > 0).count(),
-            usage.layers_size,
-            share(usage.layers_size - used, usage.layers_size),
-        ),
-        line(
-            "Containers",
-            usage.containers.len(),
-            usage.containers.iter().filter(|c| busy(&c.state)).count(),
-            written,
-            share(stopped, written),
-        ),
-        line(
-            "Local Volumes",
-            usage.volumes.len(),
-            usage.volumes.iter().filter(|v| known(v).1 > 0).count(),
-            volumes,
-            share(unused, volumes),
-        ),
-        line("Build Cache", usage.build_cache.len(), 0, 0, "0B".into()),
-    ];
-    let format = match flags.text("format") {
-        "" | "table" => "table {{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}",
-        custom => custom,
-    };
-    output::print(&List { headers: &HEADERS }.render(format, &rows)?)
 }
 
 /// `system prune`

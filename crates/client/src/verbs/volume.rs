@@ -53,7 +53,8 @@ pub async fn ls(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     output::print(&List { headers: &HEADERS }.render(format, &rows)?)
 }
 
-fn volume(v: &Volume) -> Value {
+/// One row.
+pub fn volume(v: &Volume) -> Value {
     let usage = v.usage_data.as_ref();
     let size = usage.map_or("N/A".into(), |u| human_size(u.size as f64));
     let links = usage.map_or("N/A".into(), |u| u.ref_count.to_string());

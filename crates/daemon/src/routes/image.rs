@@ -30,6 +30,7 @@ pub fn list(
         filters.get(key).next().map(|name| Ok(images.get(name)?.created)).transpose()
     };
     let (before, since, until) = (created("before")?, created("since")?, until(&filters)?);
+    let sharing = query.boolean("shared-size").then(|| images.sharing());
     let mut all = Vec::new();
     for mut image in images.list() {
         let in_time = before.is_none_or(|t| image.created < t)
@@ -47,14 +48,28 @@ pub fn list(
                 continue;
             }
         }
-        all.push(summary(image, used, version));
+        let mut summary = summary(image, used, version);
+        if let Some(sharing) = &sharing {
+            summary.shared_size = shared(sharing, &summary.id);
+        }
+        all.push(summary);
     }
     Ok(all)
 }
 
-/// `GET /images/json` of everything, for `/system/df`.
-pub fn all(images: &Images, used: &HashMap<String, i64>) -> Vec<ImageSummary> {
-    images.list().into_iter().map(|image| summary(image, used, (1, 51))).collect()
+/// `GET /images/json` of everything, for `/system/df`; and the size of all layers.
+pub fn all(images: &Images, used: &HashMap<String, i64>) -> (Vec<ImageSummary>, i64) {
+    let sharing = images.sharing();
+    let summary = |image: Image| {
+        let summary = summary(image, used, (1, 51));
+        ImageSummary { shared_size: shared(&sharing, &summary.id), ..summary }
+    };
+    (images.list().into_iter().map(summary).collect(), i64::try_from(sharing.layers).unwrap_or(i64::MAX))
+}
+
+fn shared(sharing: &image::Sharing, id: &str) -> i64 {
+    let size = id.parse().ok().and_then(|id: oci::Digest| sharing.shared.get(&id).copied());
+    size.map_or(-1, |size| i64::try_from(size).unwrap_or(i64::MAX))
 }
 
 fn summary(image: Image, used: &HashMap<String, i64>, version: (u32, u32)) -> ImageSummary {
@@ -157,8 +172,11 @@ fn glob(pattern: &[char], text: &[char]) -> bool {
 }
 
 /// `GET /images/{name}/json`
-pub fn inspect(images: &Images, name: &str) -> Result<ImageInspect> {
+pub fn inspect(images: &Images, name: &str, query: &Query) -> Result<ImageInspect> {
     let image = images.get(name)?;
+    if query.has("platform") {
+        is_for(&image, name, query.get("platform"))?;
+    }
     let config = &image.config;
     let newest = config.history.last();
     let tagged = jiff::Timestamp::from_second(image.tagged).ok().filter(|_| image.tagged != 0);
@@ -184,6 +202,25 @@ pub fn inspect(images: &Images, name: &str) -> Result<ImageInspect> {
         },
         metadata: ImageMetadata { last_tag_time: tagged.map_or(NEVER.into(), |t| t.to_string()) },
     })
+}
+
+/// Refuses an image that is not for a platform, given as JSON: each has one here.
+fn is_for(image: &Image, name: &str, platform: &str) -> Result<()> {
+    let wanted: oci::Platform =
+        serde_json::from_str(platform).map_err(|e| Error::invalid(format!("failed to parse platform: {e}")))?;
+    if wanted.os.is_empty() || wanted.architecture.is_empty() {
+        return Err(Error::invalid("both OS and Architecture must be provided"));
+    }
+    let is = &image.config.platform;
+    match wanted.rank(is) {
+        Some(_) => Ok(()),
+        None => Err(Error::new(
+            http::StatusCode::NOT_FOUND,
+            format!(
+                "image with reference {name} was found but its platform ({is}) does not match the specified platform ({wanted})"
+            ),
+        )),
+    }
 }
 
 fn image_config(config: &oci::image::ContainerConfig) -> ImageConfig {
@@ -244,10 +281,12 @@ pub fn tag(images: &Images, events: &Events, name: &str, query: &Query) -> Resul
 
 /// `DELETE /images/{name}`. Blocks.
 pub fn remove(images: &Images, events: &Events, users: Users, name: &str, query: &Query) -> Result<Vec<Removed>> {
-    if query.has("platforms") {
-        return Err(Error::absent("removing one platform of an image"));
+    let image = images.get(name)?;
+    for platform in query.all("platforms") {
+        // The one that it has is all of it.
+        is_for(&image, name, &platform)?;
     }
-    let id = images.get(name)?.id;
+    let id = image.id;
     let done = images.remove(name, query.boolean("force"), users)?;
     Ok(report(events, id.as_str(), done))
 }

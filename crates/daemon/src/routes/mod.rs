@@ -99,7 +99,7 @@ pub async fn answer(rooms: Arc<Rooms>, call: Call) -> Result<Response<Body>> {
 
         Route::ImageList => image_list(rooms, version, query).await,
         Route::ImageCreate => image_create(rooms, query, request).await,
-        Route::ImageInspect(name) => Ok(ok(&blocking(move || image::inspect(&rooms.images, &name)).await?)),
+        Route::ImageInspect(name) => Ok(ok(&blocking(move || image::inspect(&rooms.images, &name, &query)).await?)),
         Route::ImageHistory(name) => Ok(ok(&blocking(move || image::history(&rooms.images, &name)).await?)),
         Route::ImageTag(name) => image_tag(rooms, name, query).await,
         Route::ImageRemove(name) => image_remove(rooms, name, query).await,
@@ -159,9 +159,9 @@ async fn network_inspect(rooms: Arc<Rooms>, name: String) -> Result<Response<Bod
 
 /// `GET /system/df`. Blocks.
 fn disk_usage(rooms: &Rooms) -> Result<DiskUsage> {
-    let images = image::all(&rooms.images, &container::images_in_use(rooms)?);
+    let (images, layers_size) = image::all(&rooms.images, &container::images_in_use(rooms)?);
     Ok(DiskUsage {
-        layers_size: images.iter().map(|i| i.size).sum(),
+        layers_size,
         images: images.into(),
         containers: container::all_with_sizes(rooms)?.into(),
         volumes: volume::all_with_sizes(rooms)?.into(),
