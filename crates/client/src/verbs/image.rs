@@ -219,7 +219,7 @@ pub fn platform(text: &str) -> Result<String> {
     if parts.len() > 3 {
         return wrong(format!("{whole}: cannot parse platform specifier"));
     }
-    for (n, bad) in parts.iter().enumerate().filter(|(_, p)| !part(p)) {
+    if let Some((n, bad)) = parts.iter().enumerate().find(|(_, p)| !part(p)) {
         let bad = quote(bad);
         return wrong(match n {
             0 => format!(
