@@ -6,7 +6,7 @@ use crate::notify::Notified;
 use crate::plan::{self, Plan};
 use crate::seccomp::Filter;
 use crate::sync::{self, Order, Report, Socket};
-use crate::{Failure, FailureKind, idmap, init, mount};
+use crate::{Failure, FailureKind, identity, idmap, init, mount};
 use oci::runtime::{Hooks, Mount, Resources, Spec};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
@@ -155,15 +155,21 @@ fn make(create: Create) -> Result<Created, Failure> {
     let cgroup_path = plan::cgroup_path(create.spec, create.id);
 
     let (socket, theirs) = sync::pair()?;
-    let filter = plan.process.seccomp.clone();
     let mut attempt = Attempt { pid: 0, pidfd: None, cgroup: None, terminal: None };
     // On v2 the child is born in its cgroup. On v1 it is moved, and the moving is slow: meanwhile the child mounts.
     if unified() {
         attempt.cgroup = Some(Cgroup::create(&cgroup_path, resources)?);
     }
-    let born_in = attempt.cgroup.as_ref().and_then(Cgroup::v2_fd);
+    let user = plan.namespaces.user_before();
+    // Root of another user namespace has no rights over the cgroup.
+    let born_in = attempt.cgroup.as_ref().and_then(Cgroup::v2_fd).filter(|_| user.is_none());
+    let born = born_in.is_some();
     let pid_namespace = plan.namespaces.join_pid.as_ref().map(AsFd::as_fd);
-    match clone_into(plan.namespaces.new, ns::NEWPID, pid_namespace, born_in)? {
+    let cloned = match user {
+        None => clone_into(plan.namespaces.new, ns::NEWPID, pid_namespace, born_in)?,
+        Some(user) => clone_by_another(user, plan.namespaces.new, pid_namespace)?,
+    };
+    match cloned {
         Cloned::Child => {
             drop(socket);
             init::run(&plan, &theirs, create.stdio, init, create.detached.as_ref())
@@ -171,7 +177,7 @@ fn make(create: Create) -> Result<Created, Failure> {
         Cloned::Parent { pid, pidfd } => (attempt.pid, attempt.pidfd) = (pid, Some(pidfd)),
     }
     drop(theirs);
-    let served = serve(&plan, &mut attempt, &socket, &cgroup_path, resources);
+    let served = serve(&plan, &mut attempt, born, &socket, &cgroup_path, resources);
     served.map_err(|failure| childs_own(&socket, failure))?;
     let hooks = plan.hooks.take().filter(|_| plan.runs_hooks);
     Ok(Created {
@@ -180,7 +186,7 @@ fn make(create: Create) -> Result<Created, Failure> {
         ready: false,
         namespaces: plan.namespaces.own(),
         keyring_id: create.id.into(),
-        filter,
+        filter: plan.process.seccomp.take(),
         notified: plan.process.notified.take(),
         hooks,
     })
@@ -209,6 +215,7 @@ pub fn read_only(file: BorrowedFd) -> Result<OwnedFd, Failure> {
 fn serve(
     plan: &Plan,
     attempt: &mut Attempt,
+    born: bool,
     socket: &Socket,
     cgroup_path: &str,
     resources: &Resources,
@@ -221,7 +228,13 @@ fn serve(
         socket.order(&Order::Mapped)?;
     }
     let cgroup = match attempt.cgroup.take() {
-        Some(cgroup) => cgroup,
+        Some(cgroup) => {
+            if !born && let Err(failure) = cgroup.join(attempt.pid) {
+                attempt.cgroup = Some(cgroup);
+                return Err(failure);
+            }
+            cgroup
+        }
         None => {
             let cgroup = attempt.cgroup.insert(Cgroup::create(cgroup_path, resources)?);
             cgroup.join(attempt.pid)?;
@@ -277,6 +290,45 @@ pub(crate) fn clone_into(
     cloned
 }
 
+/// clone3 for a child that is to make namespaces which belong to another user namespace than this process's, `user`. Another
+/// process joins that, as this one could not come back from it, and makes the child as a sibling of its own.
+fn clone_by_another(user: BorrowedFd, new: u64, pid_namespace: Option<BorrowedFd>) -> Result<Cloned, Failure> {
+    let (ours, theirs) = sync::pair()?;
+    match sys::clone3(0, None).map_err(|e| Failure::system("start", "clone3", e))? {
+        Cloned::Parent { pidfd, .. } => {
+            drop(theirs);
+            let made = ours.await_report();
+            let _ = rustix::io::retry_on_intr(|| {
+                rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)
+            });
+            match made? {
+                Report::Made(pid, pidfd) => Ok(Cloned::Parent { pid, pidfd }),
+                Report::Failed(failure) => Err(failure),
+                _ => Err(died()),
+            }
+        }
+        Cloned::Child => {
+            drop(ours);
+            let make = || -> Result<Cloned, Failure> {
+                let failed = |what: &'static str| move |e| Failure::system("namespaces", what, e);
+                if let Some(fd) = pid_namespace {
+                    sys::setns(fd, ns::NEWPID).map_err(failed("join the pid namespace"))?;
+                }
+                sys::setns(user, ns::NEWUSER).map_err(failed("join the user namespace"))?;
+                identity::become_root()?;
+                sys::clone3(new | ns::PARENT, None).map_err(failed("clone3"))
+            };
+            let report = match make() {
+                Ok(Cloned::Child) => return Ok(Cloned::Child),
+                Ok(Cloned::Parent { pid, pidfd }) => Report::Made(pid, pidfd),
+                Err(failure) => Report::Failed(failure),
+            };
+            let _ = theirs.report(&report);
+            sys::process::exit_now(0)
+        }
+    }
+}
+
 /// The child's own failure, if it has one to tell: it is the cause, and `ours` that we found it dead.
 pub(crate) fn childs_own(socket: &Socket, ours: Failure) -> Failure {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -284,10 +336,8 @@ pub(crate) fn childs_own(socket: &Socket, ours: Failure) -> Failure {
     while poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|n| n > 0) {
         match socket.await_report() {
             Ok(Report::Failed(failure)) => return in_init(failure),
-            Ok(Report::Terminal(_) | Report::Ready | Report::Mounted | Report::Listener(_) | Report::Parked) => {
-                continue;
-            }
             Ok(Report::Closed) | Err(_) => break,
+            Ok(_) => continue,
         }
     }
     ours
@@ -316,7 +366,7 @@ pub(crate) fn await_ready(
             }
             Report::Ready => return Ok(()),
             Report::Failed(failure) => return Err(in_init(failure)),
-            Report::Closed | Report::Parked | Report::Listener(_) => return Err(died()),
+            _ => return Err(died()),
         }
     }
 }

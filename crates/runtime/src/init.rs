@@ -148,7 +148,9 @@ fn enter_namespaces(plan: &Plan, socket: &Socket) -> Result<(), Failure> {
             _ => return Err(Failure::system("user namespace", "wait for the maps", Errno::PROTO)),
         }
     }
-    for (kind, fd) in &namespaces.join {
+    // Born in it, in that case.
+    let born = if namespaces.user_before().is_some() { ns::NEWUSER } else { 0 };
+    for (kind, fd) in namespaces.join.iter().filter(|(kind, _)| *kind != born) {
         sys::setns(fd.as_fd(), *kind).map_err(|e| Failure::system("namespaces", "join a namespace", e))?;
         if *kind == ns::NEWUSER {
             identity::become_root()?;

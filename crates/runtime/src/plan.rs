@@ -78,6 +78,12 @@ impl Namespaces {
         self.new | joined | pid | cgroup | time
     }
 
+    /// A user namespace to join before others are made, which otherwise would belong to the host's.
+    pub fn user_before(&self) -> Option<BorrowedFd<'_>> {
+        let joined = self.join.iter().find(|(kind, _)| *kind == ns::NEWUSER);
+        joined.filter(|_| self.new != 0).map(|(_, fd)| fd.as_fd())
+    }
+
     /// The process has only the rights of a user namespace.
     pub fn has_user(&self) -> bool {
         self.own() & ns::NEWUSER != 0
@@ -435,12 +441,7 @@ fn user(linux: &Linux, found: &mut Namespaces) -> Result<(), Failure> {
             return invalid("a new user namespace needs uidMappings and gidMappings");
         }
         found.maps = Some((map_lines(&linux.uid_mappings), map_lines(&linux.gid_mappings)));
-    } else if found.join.iter().any(|(kind, _)| *kind == ns::NEWUSER) {
-        // clone3 would make the others before the child could join, and they would belong to the host's user namespace.
-        if found.new != 0 || found.clocks.is_some() {
-            return invalid("joining a user namespace together with making other namespaces is not supported");
-        }
-    } else if mapped {
+    } else if mapped && !found.join.iter().any(|(kind, _)| *kind == ns::NEWUSER) {
         return invalid("uidMappings and gidMappings need a user namespace");
     }
     Ok(())

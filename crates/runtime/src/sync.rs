@@ -51,6 +51,8 @@ pub(crate) enum Report {
     Ready,
     /// It needs its parent no more.
     Parked,
+    /// A process that another one has made for this one.
+    Made(i32, OwnedFd),
     /// The descriptor of a filter's notifications.
     Listener(OwnedFd),
     Failed(Failure),
@@ -129,6 +131,10 @@ impl Socket {
             Report::Ready => self.send(b'r', b"").map_err(gone),
             Report::Mounted => self.send(b'm', b"").map_err(gone),
             Report::Parked => self.send(b'p', b"").map_err(gone),
+            Report::Made(pid, pidfd) => {
+                let [a, b, c, d] = pid.to_le_bytes();
+                self.send_fd(&[b'c', a, b, c, d], pidfd.as_fd()).map_err(gone)
+            }
             Report::Terminal(master) => self.send_fd(b"t", master.as_fd()).map_err(gone),
             Report::Listener(listener) => self.send_fd(b"l", listener.as_fd()).map_err(gone),
             Report::Failed(f) => {
@@ -155,6 +161,7 @@ impl Socket {
             (b"r", _) => Ok(Report::Ready),
             (b"m", _) => Ok(Report::Mounted),
             (b"p", _) => Ok(Report::Parked),
+            (&[b'c', a, b, c, d], Some(pidfd)) => Ok(Report::Made(i32::from_le_bytes([a, b, c, d]), pidfd)),
             (b"t", Some(master)) => Ok(Report::Terminal(master)),
             (b"l", Some(listener)) => Ok(Report::Listener(listener)),
             ([b'f', failure @ ..], _) => Ok(Report::Failed(read_failure(failure))),

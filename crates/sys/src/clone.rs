@@ -68,7 +68,8 @@ pub fn clone3(new: u64, cgroup: Option<BorrowedFd>) -> Result<Cloned> {
     let mut args = CloneArgs {
         flags: new | flags::PIDFD,
         pidfd: &raw mut pidfd as u64,
-        exit_signal: libc::SIGCHLD as u64,
+        // A sibling tells its parent's parent as its parent would.
+        exit_signal: if new & flags::PARENT == 0 { libc::SIGCHLD as u64 } else { 0 },
         ..CloneArgs::default()
     };
     if let Some(fd) = cgroup {

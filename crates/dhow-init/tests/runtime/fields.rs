@@ -160,3 +160,36 @@ fn an_exec_has_the_cpu_affinity_that_it_asks_for() {
         "Cpus_allowed_list:\t0\n"
     );
 }
+
+#[test]
+fn a_user_namespace_of_another_container_is_joined() {
+    let first = {
+        let mut world = World::sleeper();
+        let linux = &mut world.spec["linux"];
+        linux["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+        linux["uidMappings"] = map(0, 100_000, 65536);
+        linux["gidMappings"] = map(0, 200_000, 65536);
+        world.does("run -d c").fine();
+        world
+    };
+    let pid = first.state()["pid"].as_i64().unwrap();
+    let user = format!("/proc/{pid}/ns/user");
+    // With namespaces of its own, which belong to that user namespace, and the other's network.
+    let script = "id -u; echo $$; readlink /proc/self/ns/user; cat /proc/self/gid_map; cat /proc/sys/kernel/hostname";
+    let mut world = World::sh(script);
+    world.spec["linux"]["namespaces"] = json!([{"type": "pid"}, {"type": "mount"}, {"type": "uts"}, {"type": "ipc"},
+        {"type": "user", "path": user}, {"type": "network", "path": format!("/proc/{pid}/ns/net")}]);
+    let said = world.does("run c");
+    let lines: Vec<String> = said.out.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let namespace = std::fs::read_link(&user).unwrap().to_str().unwrap().to_owned();
+    assert_eq!(lines, ["0", "1", namespace.as_str(), "0 200000 65536", "box"], "{said:?}");
+    world.is_empty();
+
+    world.spec["process"]["args"] = json!(["sleep", "1000"]);
+    world.does("run -d c").fine();
+    assert_eq!(world.does("exec c id -u").fine(), "0\n");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", world.state()["pid"])).unwrap();
+    assert!(status.contains("Uid:\t100000\t"), "{status}");
+    world.does("delete -f c").fine();
+    world.is_empty();
+}
