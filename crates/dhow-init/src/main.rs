@@ -15,6 +15,7 @@ mod cli;
 mod init;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 use supervisor::protocol::Launch;
 use supervisor::serve::Runtime;
@@ -22,11 +23,17 @@ use supervisor::serve::Runtime;
 const USAGE: &str = "usage: dhow-init supervise          start one container; the engine's socket is descriptor 0
        dhow-init init -- COMMAND …  be the first process of a container
        dhow-init reap --cgroup PATH end what a killed supervisor left behind
-       dhow-init runtime …          be an OCI runtime, as runc is one
+       dhow-init runtime …          be an OCI runtime, as runc is one; also by a link named dhow-runtime
        dhow-init --version";
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
+    let mut arguments = std::env::args_os();
+    // By a link of this name it can be put where an engine wants a runtime's path.
+    let name = arguments.next().unwrap_or_default();
+    if Path::new(&name).file_name().is_some_and(|name| name == "dhow-runtime") {
+        let arguments: Vec<OsString> = arguments.collect();
+        return ExitCode::from(u8::try_from(cli::run(&arguments)).unwrap_or(255));
+    }
     let verb = arguments.next().unwrap_or_default();
     let rest: Vec<OsString> = arguments.collect();
     let done = match (verb.to_str(), rest.as_slice()) {

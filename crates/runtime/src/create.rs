@@ -6,7 +6,7 @@ use crate::notify::Notified;
 use crate::plan::{self, Plan};
 use crate::seccomp::Filter;
 use crate::sync::{self, Order, Report, Socket};
-use crate::{Failure, FailureKind, identity, idmap, init, mount};
+use crate::{Failure, FailureKind, identity, idmap, init, mount, netdev};
 use oci::runtime::{Hooks, Mount, Resources, Spec};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
@@ -177,6 +177,9 @@ fn make(create: Create) -> Result<Created, Failure> {
         Cloned::Parent { pid, pidfd } => (attempt.pid, attempt.pidfd) = (pid, Some(pidfd)),
     }
     drop(theirs);
+    if let Some(linux) = &create.spec.linux {
+        netdev::enter(linux, &plan.namespaces, attempt.pid).map_err(|failure| childs_own(&socket, failure))?;
+    }
     let served = serve(&plan, &mut attempt, born, &socket, &cgroup_path, resources);
     served.map_err(|failure| childs_own(&socket, failure))?;
     let hooks = plan.hooks.take().filter(|_| plan.runs_hooks);

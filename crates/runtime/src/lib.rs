@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! create.rs      the parent: clone3, cgroup, user namespace maps, go
+//!   netdev.rs      network devices that move in
 //! exec.rs        one more process in a running container
 //! plan.rs        the configuration, read and checked before there is a process
 //!   options.rs     mount options
@@ -52,6 +53,7 @@ mod identity;
 mod idmap;
 mod init;
 mod mount;
+mod netdev;
 mod notify;
 mod options;
 mod plan;

@@ -215,6 +215,7 @@ impl Plan {
         let looked_for = runs_hooks || listed(|h| [&h.create_container, &h.create_container]);
         let process = spec.process.as_ref().ok_or_else(|| Failure::invalid("process", "process is missing".into()))?;
         let namespaces = namespaces(linux, create.netns)?;
+        crate::netdev::check(linux, &namespaces)?;
         if !spec.hostname.is_empty() && namespaces.own() & ns::NEWUTS == 0 {
             return Err(Failure::invalid("hostname", "unable to set hostname without a private UTS namespace".into()));
         }
@@ -292,9 +293,6 @@ fn refuse(linux: &Linux) -> Result<(), Failure> {
     let refused = |field: &str| Err(Failure::invalid("config", format!("{field} is not supported")));
     if linux.intel_rdt.is_some() {
         return refused("linux.intelRdt");
-    }
-    if !linux.net_devices.is_empty() {
-        return refused("linux.netDevices");
     }
     Ok(())
 }

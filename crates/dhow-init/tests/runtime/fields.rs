@@ -193,3 +193,42 @@ fn a_user_namespace_of_another_container_is_joined() {
     world.does("delete -f c").fine();
     world.is_empty();
 }
+
+#[test]
+fn network_devices_move_in_with_their_addresses() {
+    // The host's side is a network namespace of the test's own.
+    let mut world = World::sh("busybox ip -o addr show dev inside0; busybox ip link show inside0 | grep -c UP");
+    let ip = |script: &str| {
+        let name = &world.name;
+        let line = script.replace("NS", name);
+        assert!(std::process::Command::new("/bin/sh").args(["-c", &line]).status().unwrap().success(), "{line}");
+    };
+    ip(
+        "ip netns add NS && ip -n NS link add outside0 type veth peer name peer0 && ip -n NS addr add 10.99.7.3/24 dev outside0 \
+        && ip -n NS addr add fd99::3/64 dev outside0 nodad && ip -n NS link set outside0 up",
+    );
+    world.spec["linux"]["netDevices"] = json!({"outside0": {"name": "inside0"}});
+    let (command, out) = world.command(&["run", "c"]);
+    // `ip netns exec` would take the cgroups away.
+    let mut child = std::process::Command::new("nsenter")
+        .arg(format!("--net=/run/netns/{}", world.name))
+        .arg(command.get_program())
+        .args(command.get_args())
+        .current_dir(world.dir.join("bundle"))
+        .stdin(std::process::Stdio::null())
+        .stdout(std::fs::File::create(&out).unwrap())
+        .stderr(std::fs::File::create(out.with_extension("err")).unwrap())
+        .spawn()
+        .unwrap();
+    let code = wait(&mut child);
+    let said = std::fs::read_to_string(&out).unwrap() + &std::fs::read_to_string(out.with_extension("err")).unwrap();
+    ip("ip netns del NS");
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("inet 10.99.7.3/24") && said.contains("inet6 fd99::3/64"), "{said}");
+    assert_eq!(said.lines().last(), Some("1"), "{said}");
+
+    world.spec["linux"]["netDevices"] = json!({"nosuch0": {}});
+    let text = world.does("run c").refused(1);
+    assert!(text.ends_with("move network device \"nosuch0\" as \"nosuch0\": link not found: no such device"), "{text}");
+    world.is_empty();
+}

@@ -260,3 +260,16 @@ fn the_program_cannot_be_written_to_from_inside() {
     // Read-only, or busy as the copy in memory that a kernel without such mounts makes it.
     assert!(matches!(refused.raw_os_error(), Some(30 | 26 | 1)), "{refused}");
 }
+
+#[test]
+fn a_link_of_its_name_is_the_runtime_alone() {
+    let world = World::new(&["true"]);
+    let link = world.dir.join("dhow-runtime");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_dhow-init"), &link).unwrap();
+    let (command, _) = world.command(&["run", "c"]);
+    let arguments: Vec<_> = command.get_args().skip(1).collect();
+    let mut child =
+        std::process::Command::new(&link).args(arguments).current_dir(world.dir.join("bundle")).spawn().unwrap();
+    assert_eq!(wait(&mut child), 0);
+    world.is_empty();
+}
