@@ -14,6 +14,7 @@ mod images;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod logging;
 mod network;
 mod recovery;
 mod run;

@@ -48,7 +48,7 @@ impl Containers {
         }
         config::merge(&mut config, base.as_ref().map(|b| &b.image.config.config))?;
         let id = names::random_id();
-        check::log(&host.log_config, shared.paths.root.join(&id))?;
+        check::log(&host.log_config)?;
         if config.hostname.is_empty() {
             config.hostname = shared.hostname(&id, &host);
         }

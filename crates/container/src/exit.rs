@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use supervisor::protocol::ExitRecord;
+use supervisor::protocol::{ExitRecord, OOM};
 
 /// The exit code of a container that went down with its supervisor.
 const KILLED: i32 = 137;
@@ -30,7 +30,32 @@ impl Shared {
                 shared.ended(&container, run);
             }
         };
-        Ok(self.watcher.on_end(supervisor, job)?)
+        let (shared, container) = (Arc::downgrade(self), Arc::downgrade(c));
+        let hear = move |said: &[u8]| {
+            if let (Some(shared), Some(container)) = (shared.upgrade(), container.upgrade()) {
+                for _ in said.iter().filter(|word| **word == OOM) {
+                    shared.out_of_memory(&container, run);
+                }
+            }
+        };
+        Ok(self.watcher.on_end(supervisor, hear, job)?)
+    }
+
+    /// The kernel has just killed a process of the container for want of memory; its first one may well live on.
+    fn out_of_memory(&self, c: &Arc<Container>, run: u64) {
+        let before = c.state();
+        if before.phase != Phase::Running || before.started_ns != run {
+            return;
+        }
+        c.change(|s| s.oom_killed = true);
+        if !before.oom_killed {
+            let container = c.clone();
+            self.watcher.after(Duration::ZERO, move || {
+                let _turn = container.turn();
+                container.save();
+            });
+        }
+        self.tell(c, "oom", &[]);
     }
 
     /// The supervisor of this run is gone. The caller has the turn.
@@ -54,7 +79,7 @@ impl Shared {
         self.end_probes(c);
         // Ports and addresses must be free when a waiter hears of the end: it may start another container at once.
         self.give_back(c, &before);
-        if end.oom_killed {
+        if end.oom_killed && !before.oom_killed {
             self.tell(c, "oom", &[]);
         }
         let delay = c.change(|s| {

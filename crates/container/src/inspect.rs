@@ -6,7 +6,6 @@ use crate::files;
 use crate::health::Outcome;
 use crate::mounts::{Kind, MountPoint as Ours};
 use crate::record::Record;
-use crate::start::log_path;
 use crate::state::{BoundPort, Phase, State as Now};
 use api::container::{
     ContainerInspect, GraphDriver, Health, HealthResult, MountPoint, NEVER, NetworkSettings, PortBinding, State,
@@ -44,7 +43,7 @@ impl Containers {
             resolv_conf_path: path(files::RESOLV_CONF),
             hostname_path: path(files::HOSTNAME),
             hosts_path: path(files::HOSTS),
-            log_path: if logs { log_path(&c).to_string_lossy().into_owned() } else { String::new() },
+            log_path: if logs { c.json_log().to_string_lossy().into_owned() } else { String::new() },
             name: format!("/{}", record.name),
             restart_count: now.restart_count.into(),
             driver: DRIVER.into(),

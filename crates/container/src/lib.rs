@@ -18,6 +18,7 @@
 //! probe.rs       running health checks                       health.rs  what they have found (pure)
 //! inspect.rs     list.rs    top.rs    changes.rs    update.rs    stats.rs
 //! archive/       cp and export, in a process of their own
+//! logs.rs        where its log lies and what each record says
 //! recover.rs     opening                                     events.rs  what happened
 //! host.rs        what the machine can do                     caps.rs    capability names (pure)
 //! ```
@@ -49,6 +50,7 @@ mod health;
 mod host;
 mod inspect;
 mod list;
+mod logs;
 mod mounts;
 mod names;
 mod probe;
@@ -73,6 +75,7 @@ mod wait;
 mod watch;
 
 pub use archive::{Archive, Put};
+pub use check::LOG_DRIVERS;
 pub use containers::{BUILTIN_RUNTIME, Containers, Options, Paths, Rooms};
 pub use error::{Error, Result};
 pub use events::Events;

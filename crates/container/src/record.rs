@@ -4,7 +4,7 @@
 //! <root>/<id>/config.json   Record: what it is. Written at create, update and rename.
 //! <root>/<id>/state.json    State: what it does. Written at every change of it.
 //! <root>/<id>/exit.json     the supervisor's; how its last run ended
-//! <root>/<id>/{hosts,hostname,resolv.conf}, <id>-json.log[.N]
+//! <root>/<id>/{hosts,hostname,resolv.conf}, <id>-json.log[.N][.gz], local-logs/container.log[.N][.gz]
 //! <root>/quarantine/<id>    what could not be read; never touched again by us
 //! ```
 //!

@@ -186,7 +186,7 @@ impl Shared {
             rootfs_base,
             open_stdin: record.config.open_stdin,
             stdin_once: record.config.stdin_once,
-            log: check::log(&host.log_config, log_path(c))?,
+            log: c.log_of_run(record)?,
             runtime,
             // With another's or the host's pid namespace there is an init already.
             init: host.pid_mode.is_empty() && host.init.unwrap_or(self.options.init),
@@ -407,11 +407,6 @@ pub(crate) fn unmount_shm(path: &Path) {
     if rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH).is_ok() || path.exists() {
         let _ = std::fs::remove_dir(path);
     }
-}
-
-/// Where a container's json-file log is.
-pub(crate) fn log_path(c: &Container) -> PathBuf {
-    c.dir.join(format!("{}-json.log", c.id))
 }
 
 /// The user against the files of the layers: the root is mounted nowhere yet.

@@ -2,12 +2,11 @@
 
 use crate::containers::{Container, Containers, lock};
 use crate::error::{Error, Result, conflict, text};
-use crate::start::log_path;
 use crate::state::Phase;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use supervisor::log::{Query, Reader};
-use supervisor::protocol::{Log, PassedFd, Reply, Request};
+use supervisor::protocol::{PassedFd, Reply, Request};
 
 /// Which streams to attach to.
 #[derive(Debug, Clone, Copy, Default)]
@@ -101,10 +100,11 @@ impl Containers {
     pub fn logs(&self, name: &str, query: LogQuery) -> Result<Logs> {
         let c = self.shared.find(name)?;
         let record = c.record();
-        let path = log_path(&c);
-        if crate::check::log(&record.host_config.log_config, path.clone())? == Log::None {
+        let log = c.log(&record.host_config.log_config)?;
+        let Some((format, file)) = log.files() else {
             return Err(Error::Unsupported("configured logging driver does not support reading".into()));
-        }
+        };
+        let path = &file.path;
         let (mut follow, mut stop) = (None, None);
         if query.follow {
             let (ours, readers) = UnixStream::pair()?;
@@ -120,7 +120,7 @@ impl Containers {
             (follow, stop) = (Some(readers.into()), Some(ours));
         }
         let query = Query { tail: query.tail, since_ns: query.since_ns, until_ns: query.until_ns, follow };
-        let reader = Reader::open(&path, query).map_err(Error::io("open", &path))?;
+        let reader = Reader::open(path, format, query).map_err(Error::io("open", path))?;
         Ok(Logs { reader, tty: record.config.tty, stop })
     }
 

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// Work to be done.
 type Job = Box<dyn FnOnce() + Send>;
+/// What is done with what a socket says before its end. It runs on the one thread: it must be short.
+type Hear = Arc<dyn Fn(&[u8]) + Send + Sync>;
 
 /// What [`Watcher::after`] gives, to take it back.
 pub(crate) type Timer = (Instant, u64);
@@ -38,7 +40,7 @@ struct Inner {
 #[derive(Default)]
 struct Waiting {
     /// Sockets and processes by token.
-    ends: HashMap<u64, (OwnedFd, Job)>,
+    ends: HashMap<u64, (OwnedFd, Hear, Job)>,
     /// By time, the token keeping equal times apart.
     timers: BTreeMap<(Instant, u64), Job>,
 }
@@ -61,13 +63,19 @@ impl Watcher {
         Ok(Watcher { inner })
     }
 
-    /// Runs `job` when the other side of a socket has closed, or a process (by its pidfd) has ended.
-    pub fn on_end(&self, of: OwnedFd, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    /// Runs `job` when the other side of a socket has closed, or a process (by its pidfd) has ended; until then `hear`
+    /// gets what the socket says.
+    pub fn on_end(
+        &self,
+        of: OwnedFd,
+        hear: impl Fn(&[u8]) + Send + Sync + 'static,
+        job: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
         let token = self.inner.next.fetch_add(1, Ordering::Relaxed);
         let mut waiting = self.inner.waiting();
         let flags = EventFlags::IN | EventFlags::RDHUP;
         epoll::add(&self.inner.epoll, &of, EventData::new_u64(token), flags)?;
-        waiting.ends.insert(token, (of, Box::new(job)));
+        waiting.ends.insert(token, (of, Arc::new(hear), Box::new(job)));
         Ok(())
     }
 
@@ -140,18 +148,23 @@ impl Inner {
         }
     }
 
-    /// A socket is readable: at its end, or there is a byte that nobody promised, which is thrown away. A pidfd, which is no
-    /// socket, is readable at the end alone.
+    /// A socket is readable: it says something, or it is its end. A pidfd, which is no socket, is readable at the end
+    /// alone.
     fn ready(&self, token: u64) {
         let mut waiting = self.waiting();
-        let Some((socket, _)) = waiting.ends.get(&token) else { return };
+        let Some((socket, hear, _)) = waiting.ends.get(&token) else { return };
         let mut byte = [0u8; 256];
         match rustix::net::recv(socket, &mut byte, rustix::net::RecvFlags::DONTWAIT) {
             Ok((0, _)) => {}
-            Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return,
+            Ok((length, _)) => {
+                let hear = hear.clone();
+                drop(waiting);
+                return hear(&byte[..length]);
+            }
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return,
             Err(_) => {}
         }
-        if let Some((socket, job)) = waiting.ends.remove(&token) {
+        if let Some((socket, _, job)) = waiting.ends.remove(&token) {
             let _ = epoll::delete(&self.epoll, &socket);
             drop(waiting);
             work(job);
@@ -204,7 +217,9 @@ mod tests {
         let (send, receive) = mpsc::channel();
         let (ours, theirs) = UnixStream::pair().unwrap();
         let s = send.clone();
-        watcher.on_end(ours.into(), move || s.send("end").unwrap()).unwrap();
+        let word = send.clone();
+        let hear = move |said: &[u8]| word.send(if said == b"o" { "word" } else { "noise" }).unwrap();
+        watcher.on_end(ours.into(), hear, move || s.send("end").unwrap()).unwrap();
         let s = send.clone();
         watcher.after(Duration::from_millis(30), move || s.send("second").unwrap());
         let s = send.clone();
@@ -215,12 +230,14 @@ mod tests {
         watcher.after(Duration::MAX, || ());
         assert_eq!(receive.recv_timeout(DEADLINE), Ok("first"));
         assert_eq!(receive.recv_timeout(DEADLINE), Ok("second"));
+        std::io::Write::write_all(&mut &theirs, b"o").unwrap();
         drop(theirs);
+        assert_eq!(receive.recv_timeout(DEADLINE), Ok("word"));
         assert_eq!(receive.recv_timeout(DEADLINE), Ok("end"));
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let pid = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
         let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
-        watcher.on_end(pidfd, move || send.send("process").unwrap()).unwrap();
+        watcher.on_end(pidfd, |_| (), move || send.send("process").unwrap()).unwrap();
         assert_eq!(receive.recv_timeout(DEADLINE), Ok("process"));
         child.wait().unwrap();
     }

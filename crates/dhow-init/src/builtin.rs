@@ -5,7 +5,7 @@ use runtime::{Create, Created, Running};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use supervisor::protocol::{Exec, Failure, FailureKind, Launch};
-use supervisor::serve::{Process, Runtime, Stdio};
+use supervisor::serve::{OomAlarm, Process, Runtime, Stdio};
 
 /// One container.
 #[derive(Default)]
@@ -114,6 +114,13 @@ impl Runtime for Builtin {
 
     fn oom_kills(&mut self) -> u64 {
         self.running.as_ref().map_or(0, |running| running.cgroup.oom_kills())
+    }
+
+    fn oom_alarm(&mut self) -> Option<OomAlarm> {
+        Some(match self.running.as_ref()?.cgroup.oom_alarm()? {
+            runtime::cgroup::OomAlarm::Event(fd) => OomAlarm::Event(fd),
+            runtime::cgroup::OomAlarm::File(fd) => OomAlarm::File(fd),
+        })
     }
 
     fn kill_all(&mut self) -> Result<(), Failure> {

@@ -14,9 +14,11 @@
 //! daemon → supervisor   raw bytes for stdin; shutdown(SHUT_WR) is its end of file
 //! ```
 //!
-//! `Watch` keeps the connection silent; its end of file means that the container has ended. After a daemon restart it
-//! takes the place of the launch socket.
+//! On `Watch` and on the launch socket the supervisor says nothing but [`OOM`], one byte, whenever the kernel has killed
+//! a process of the container for want of memory; the end of file means that the container has ended. After a daemon
+//! restart a `Watch` takes the place of the launch socket.
 
+use crate::log::Format;
 use oci::runtime::{Mount, Process, Spec};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -28,6 +30,8 @@ pub const MAX_MESSAGE: usize = 16 << 20;
 /// In the length before the first message: what follows is no launch but a filter (JSON) to be compiled while there is
 /// nothing else to do. The launch comes after it.
 pub const AHEAD: u32 = 1 << 31;
+/// What a supervisor says on a silent connection when the container has run out of memory.
+pub const OOM: u8 = b'o';
 /// Name of the control socket in [`Launch::run_dir`].
 pub const SOCKET: &str = "sock";
 /// Name of the [`StartRecord`] in [`Launch::run_dir`].
@@ -97,14 +101,48 @@ pub enum Log {
     /// Nowhere.
     None,
     /// Docker's json-file format.
-    JsonFile {
-        /// The current file; rotated ones are `path.1` (newest), `path.2` …
-        path: PathBuf,
-        /// Rotate when the file would grow past this many bytes; `None` never.
-        max_size: Option<u64>,
-        /// How many files to keep, the current one included; at least 1.
-        max_file: u32,
-    },
+    JsonFile(LogFile),
+    /// The format of Docker's `local` driver.
+    Local(LogFile),
+}
+
+/// The files of a log.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFile {
+    /// The current file; rotated ones are `path.1` (newest), `path.2` …
+    pub path: PathBuf,
+    /// Rotate when the file would grow past this many bytes; `None` never.
+    pub max_size: Option<u64>,
+    /// How many files to keep, the current one included; at least 1.
+    pub max_file: u32,
+    /// Compress rotated files, which are called `path.1.gz` … then.
+    #[serde(default)]
+    pub compress: bool,
+    /// What every record says beside its text.
+    #[serde(default)]
+    pub attrs: Vec<(String, String)>,
+    /// Keep at most so many bytes in memory and drop lines that find no room there, rather than let the container wait
+    /// for the disk; `None`: it waits.
+    #[serde(default)]
+    pub buffer: Option<u64>,
+}
+
+impl LogFile {
+    /// One file that grows without end.
+    pub fn new(path: PathBuf) -> LogFile {
+        LogFile { path, max_file: 1, ..LogFile::default() }
+    }
+}
+
+impl Log {
+    /// The files and how they are written, if there are any.
+    pub fn files(&self) -> Option<(Format, &LogFile)> {
+        match self {
+            Log::None => None,
+            Log::JsonFile(file) => Some((Format::Json, file)),
+            Log::Local(file) => Some((Format::Local, file)),
+        }
+    }
 }
 
 /// An OCI runtime by path, with its extra arguments.

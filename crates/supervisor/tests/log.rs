@@ -7,7 +7,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use supervisor::log::{CHUNK, Query, Reader, Record, STDERR, STDOUT, Writer};
+use supervisor::log::{CHUNK, Format, Query, Reader, Record, STDERR, STDOUT, Writer};
+use supervisor::protocol::LogFile;
 
 /// A directory of the test's own.
 struct Scratch(PathBuf);
@@ -32,8 +33,12 @@ impl Drop for Scratch {
     }
 }
 
+fn written_to(scratch: &Scratch, max_size: Option<u64>, max_file: u32) -> Writer {
+    Writer::open(Format::Json, &LogFile { max_size, max_file, ..LogFile::new(scratch.log()) }).unwrap()
+}
+
 fn read(path: &Path, query: Query) -> Vec<Record> {
-    let mut reader = Reader::open(path, query).unwrap();
+    let mut reader = Reader::open(path, Format::Json, query).unwrap();
     let (mut all, mut record) = (Vec::new(), Record::default());
     while reader.next(&mut record).unwrap() {
         all.push(record.clone());
@@ -89,7 +94,7 @@ proptest! {
             (0usize..CHUNK).prop_map(|n| "ä€😀".repeat(n / 8).into_bytes()),
         ]), 0..30)) {
         let scratch = Scratch::new();
-        let mut writer = Writer::open(&scratch.log(), None, 1).unwrap();
+        let mut writer = written_to(&scratch, None, 1);
         let (mut out, mut err) = (Vec::new(), Vec::new());
         for (to_err, bytes) in &pieces {
             writer.append(if *to_err { STDERR } else { STDOUT }, bytes);
@@ -115,7 +120,7 @@ proptest! {
 #[test]
 fn a_line_is_written_as_docker_writes_it() {
     let scratch = Scratch::new();
-    let mut writer = Writer::open(&scratch.log(), None, 1).unwrap();
+    let mut writer = written_to(&scratch, None, 1);
     writer.append(STDERR, b"<b>\t\"x\"\r\n");
     let text = std::fs::read_to_string(scratch.log()).unwrap();
     let (head, time) = text.split_at(text.find("\"time\"").unwrap());
@@ -126,7 +131,7 @@ fn a_line_is_written_as_docker_writes_it() {
 #[test]
 fn long_lines_are_cut_at_sixteen_kibibytes() {
     let scratch = Scratch::new();
-    let mut writer = Writer::open(&scratch.log(), None, 1).unwrap();
+    let mut writer = written_to(&scratch, None, 1);
     let mut line = vec![b'a'; CHUNK + 1];
     line.push(b'\n');
     writer.append(STDOUT, &line[..10]);
@@ -141,7 +146,7 @@ fn long_lines_are_cut_at_sixteen_kibibytes() {
 #[test]
 fn files_rotate_in_dockers_order_and_none_grows_past_its_limit() {
     let scratch = Scratch::new();
-    let mut writer = Writer::open(&scratch.log(), Some(1000), 3).unwrap();
+    let mut writer = written_to(&scratch, Some(1000), 3);
     for number in 0..100 {
         writer.append(STDOUT, format!("line {number}\n").as_bytes());
     }
@@ -181,14 +186,14 @@ fn since_and_until_include_their_moment() {
 #[test]
 fn a_torn_end_is_healed_by_the_writer_and_skipped_by_the_reader() {
     let scratch = Scratch::new();
-    let mut writer = Writer::open(&scratch.log(), None, 1).unwrap();
+    let mut writer = written_to(&scratch, None, 1);
     writer.append(STDOUT, b"whole\n");
     drop(writer);
     let mut file = std::fs::OpenOptions::new().append(true).open(scratch.log()).unwrap();
     file.write_all(b"{\"log\":\"torn").unwrap();
     assert_eq!(lines(&read(&scratch.log(), Query::default())), ["whole\n"]);
     assert_eq!(lines(&read(&scratch.log(), Query { tail: Some(1), ..Query::default() })), ["whole\n"]);
-    let mut writer = Writer::open(&scratch.log(), None, 1).unwrap();
+    let mut writer = written_to(&scratch, None, 1);
     writer.append(STDOUT, b"next\n");
     assert_eq!(lines(&read(&scratch.log(), Query::default())), ["whole\n", "next\n"]);
 }
@@ -202,7 +207,7 @@ fn follow(
     let (stop, stopper) = std::io::pipe().unwrap();
     let query = Query { follow: Some(OwnedFd::from(stop)), tail, ..Query::default() };
     // Opened before the thread starts: what is written from now on is seen.
-    let mut reader = Reader::open(&path, query).unwrap();
+    let mut reader = Reader::open(&path, Format::Json, query).unwrap();
     let thread = std::thread::spawn(move || {
         let (mut all, mut record) = (Vec::new(), Record::default());
         while reader.next(&mut record).unwrap() {
@@ -219,7 +224,7 @@ fn followers_see_every_line_once_through_rotation() {
     const LINES: usize = 20_000;
     for max_file in [2u32, 5] {
         let scratch = Scratch::new();
-        let mut writer = Writer::open(&scratch.log(), Some(200_000), max_file).unwrap();
+        let mut writer = written_to(&scratch, Some(200_000), max_file);
         writer.append(STDOUT, b"line 0\nline 1\n");
         let seen = [Arc::new(AtomicU32::new(1)), Arc::new(AtomicU32::new(0))];
         let (late, stop_late) = follow(scratch.log(), Some(1), seen[0].clone());
@@ -254,8 +259,8 @@ fn followers_survive_truncation_and_a_log_that_is_not_there_yet() {
     let scratch = Scratch::new();
     let (stop, stopper) = std::io::pipe().unwrap();
     let query = Query { follow: Some(OwnedFd::from(stop)), ..Query::default() };
-    let mut reader = Reader::open(&scratch.log(), query).unwrap();
-    let mut writer = Writer::open(&scratch.log(), None, 1).unwrap();
+    let mut reader = Reader::open(&scratch.log(), Format::Json, query).unwrap();
+    let mut writer = written_to(&scratch, None, 1);
     let mut record = Record::default();
     writer.append(STDOUT, b"before, and rather long\n");
     assert!(reader.next(&mut record).unwrap());
@@ -291,7 +296,7 @@ fn a_full_disk_costs_lines_that_are_counted_and_nothing_else() {
             mount("none", &scratch.0, "tmpfs", MountFlags::empty(), options.as_c_str()).unwrap();
             let filler = scratch.0.join("filler");
             std::fs::write(&filler, vec![0; 64 << 10]).unwrap();
-            let mut writer = Writer::open(&scratch.log(), None, 1).unwrap();
+            let mut writer = written_to(&scratch, None, 1);
             for number in 0..2000 {
                 writer.append(STDOUT, format!("line {number} {}\n", "x".repeat(100)).as_bytes());
             }

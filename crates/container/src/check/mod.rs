@@ -13,7 +13,8 @@ mod log;
 mod modes;
 mod security;
 
-pub(crate) use log::log;
+pub use log::LOG_DRIVERS;
+pub(crate) use log::{Wanted, log, pattern};
 pub(crate) use modes::of_container;
 pub(crate) use security::{SeccompChoice, Security, rlimits};
 
@@ -116,7 +117,7 @@ fn container(config: &mut ContainerConfig) -> Result<()> {
 /// # Errors
 /// As for a container that asks for it.
 pub(crate) fn options(options: &crate::Options) -> Result<()> {
-    log(&options.log, std::path::PathBuf::new()).map_err(|e| e.context("failed to set log opts"))?;
+    log(&options.log).map_err(|e| e.context("failed to set log opts"))?;
     rlimits(&options.defaults.ulimits)?;
     modes::cgroup_parent(&options.defaults.cgroup_parent)?;
     match options.dns.iter().find(|server| server.parse::<IpAddr>().is_err()) {

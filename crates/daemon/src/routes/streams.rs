@@ -218,7 +218,14 @@ impl Lines {
             self.text.push(b' ');
         }
         if self.details {
-            // The attributes would stand here; containers have none yet.
+            for (index, (name, value)) in record.attrs.iter().flat_map(|all| all.iter()).enumerate() {
+                if index > 0 {
+                    self.text.push(b',');
+                }
+                escape(name, &mut self.text);
+                self.text.push(b'=');
+                escape(value, &mut self.text);
+            }
             self.text.push(b' ');
         }
         self.text.extend_from_slice(&record.line);
@@ -227,6 +234,18 @@ impl Lines {
             self.text[..api::stream::HEADER].copy_from_slice(&header(kind, length));
         }
         &self.text
+    }
+}
+
+/// Appends a text as Go's `url.QueryEscape` writes it.
+fn escape(text: &str, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(byte),
+            b' ' => out.push(b'+'),
+            _ => out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]),
+        }
     }
 }
 
@@ -245,12 +264,14 @@ mod tests {
             times: Formatter::default(),
             text: Vec::new(),
         };
-        let record = Record { stream: STDOUT, time_ns: 1_000_000_000, line: b"hi\n".to_vec() };
+        let record = Record { stream: STDOUT, time_ns: 1_000_000_000, line: b"hi\n".to_vec(), attrs: None };
         let mut want = vec![1, 0, 0, 0, 0, 0, 0, 34];
         want.extend(b"1970-01-01T00:00:01.000000000Z hi\n");
         assert_eq!(lines.line(&record), want);
         assert_eq!(lines.line(&Record { stream: STDERR, ..record.clone() }), b"");
         (lines.form, lines.timestamps, lines.details) = (Form::Raw, false, true);
         assert_eq!(lines.line(&record), b" hi\n");
+        let attrs = [("a b", "1"), ("c", "ä=")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        assert_eq!(lines.line(&Record { attrs: Some(attrs.into()), ..record }), b"a+b=1,c=%C3%A4%3D hi\n");
     }
 }

@@ -189,7 +189,7 @@ fn plugins() -> Plugins {
         volume: names(&["local"]),
         network: names(&["bridge", "host", "null"]),
         authorization: List::null(),
-        log: names(&["json-file", "none"]),
+        log: names(&container::LOG_DRIVERS),
     }
 }
 

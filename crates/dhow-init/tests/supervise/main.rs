@@ -3,6 +3,8 @@
 mod end;
 mod exec;
 mod foreign;
+mod logs;
+mod oom;
 mod spare;
 mod stdio;
 mod world;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use supervisor::log::{Query, Reader, Record};
+use supervisor::log::{Format, Query, Reader, Record};
 use supervisor::protocol::*;
 
 /// Nothing in here takes longer unless it is broken.
@@ -103,7 +103,7 @@ impl World {
             rootfs_base: self.dir.clone(),
             open_stdin: false,
             stdin_once: false,
-            log: Log::JsonFile { path: self.log_path(), max_size: None, max_file: 1 },
+            log: Log::JsonFile(LogFile::new(self.log_path())),
             runtime: None,
             init: false,
             filter_ahead: false,
@@ -142,7 +142,7 @@ impl World {
 
     /// The whole log of one stream.
     pub fn log(&self, stream: u8) -> String {
-        let mut reader = Reader::open(&self.log_path(), Query::default()).unwrap();
+        let mut reader = Reader::open(&self.log_path(), Format::Json, Query::default()).unwrap();
         let (mut text, mut record) = (Vec::new(), Record::default());
         while reader.next(&mut record).unwrap() {
             if record.stream == stream {
@@ -232,10 +232,12 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Waits until a socket ends.
+/// Waits until a socket ends on which nothing is said but that memory was wanting.
 pub fn wait_for_end(mut socket: &UnixStream) {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    assert_eq!(socket.read(&mut [0; 16]).unwrap(), 0);
+    let mut said = Vec::new();
+    socket.read_to_end(&mut said).unwrap();
+    assert!(said.iter().all(|byte| *byte == OOM), "{said:?}");
 }
 
 /// Waits until a process, anyone's, has ended.
@@ -283,6 +285,22 @@ impl Attached {
     pub fn until(&mut self, text: &str) {
         while !self.said[0].ends_with(text) {
             assert_eq!(self.frame(), None, "ended after {:?}", self.said);
+        }
+    }
+
+    /// Reads until stderr ends with `text`.
+    pub fn until_err(&mut self, text: &str) {
+        while !self.said[1].ends_with(text) {
+            assert_eq!(self.frame(), None, "ended after {:?}", self.said[1]);
+        }
+    }
+
+    /// Reads what is there, if anything is, without waiting for more.
+    pub fn drink(&mut self) {
+        let mut fds = [rustix::event::PollFd::new(&self.socket, rustix::event::PollFlags::IN)];
+        let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+        if rustix::event::poll(&mut fds, Some(&timeout)).unwrap() > 0 {
+            assert_eq!(self.frame(), None, "ended");
         }
     }
 

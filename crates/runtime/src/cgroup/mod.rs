@@ -16,9 +16,10 @@ mod v2;
 
 use crate::{Failure, FailureKind};
 use oci::runtime::{DeviceRule, Resources};
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstatfs, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -221,6 +222,15 @@ fn children(dir: BorrowedFd) -> Vec<String> {
         .filter_map(|e| e.file_name().to_str().ok().map(str::to_owned))
         .filter(|name| name != "." && name != "..")
         .collect()
+}
+
+/// What [`Cgroup::oom_alarm`] tells it by.
+#[derive(Debug)]
+pub enum OomAlarm {
+    /// v1: an eventfd, readable when it has happened.
+    Event(OwnedFd),
+    /// v2: a file to be read first and then polled for `POLLPRI`; it must be read again each time.
+    File(OwnedFd),
 }
 
 impl Cgroup {
@@ -507,6 +517,22 @@ impl Cgroup {
                 .find(|c| c.name == "memory")
                 .and_then(|c| counter(c.dir.as_fd(), "memory.oom_control", "oom_kill "))
                 .unwrap_or(0),
+        }
+    }
+
+    /// What tells when a process of it is killed for want of memory; `None` where the kernel has no such thing.
+    pub fn oom_alarm(&self) -> Option<OomAlarm> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        match &self.tree {
+            Tree::V2(dir) => openat(dir, "memory.events", flags, Mode::empty()).ok().map(OomAlarm::File),
+            Tree::V1(dirs) => {
+                let memory = dirs.iter().find(|c| c.name == "memory")?.dir.as_fd();
+                let control = openat(memory, "memory.oom_control", flags, Mode::empty()).ok()?;
+                let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?;
+                let pair = format!("{} {}", event.as_raw_fd(), control.as_raw_fd());
+                write(memory, "cgroup.event_control", pair.as_bytes()).ok()?;
+                Some(OomAlarm::Event(event))
+            }
         }
     }
 

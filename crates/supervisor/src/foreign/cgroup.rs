@@ -1,6 +1,10 @@
 //! What is read from the cgroup that a foreign runtime has made.
 
+use crate::serve::OomAlarm;
+use rustix::event::{EventfdFlags, eventfd};
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 const ROOT: &str = "/sys/fs/cgroup";
@@ -45,4 +49,17 @@ pub(super) fn oom_kills(path: &str) -> u64 {
         .or_else(|_| std::fs::read_to_string(directory.join("memory.oom_control")))
         .unwrap_or_default();
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
+}
+
+/// What tells of the next one.
+pub(super) fn oom_alarm(path: &str) -> io::Result<OomAlarm> {
+    let directory = directory("memory", path);
+    if let Ok(file) = File::open(directory.join("memory.events")) {
+        return Ok(OomAlarm::File(file.into()));
+    }
+    let control = File::open(directory.join("memory.oom_control"))?;
+    let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+    let pair = format!("{} {}", event.as_raw_fd(), control.as_raw_fd());
+    std::fs::write(directory.join("cgroup.event_control"), pair)?;
+    Ok(OomAlarm::Event(event))
 }

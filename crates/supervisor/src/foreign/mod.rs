@@ -17,7 +17,7 @@ mod child;
 mod console;
 
 use crate::protocol::{Exec, Failure, FailureKind, ForeignRuntime, Launch};
-use crate::serve::{Process, Runtime, Stdio};
+use crate::serve::{OomAlarm, Process, Runtime, Stdio};
 use crate::serve::{failure, refusal};
 use oci::runtime::Resources;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -245,6 +245,10 @@ impl Runtime for Command {
 
     fn oom_kills(&mut self) -> u64 {
         cgroup::oom_kills(&self.cgroup)
+    }
+
+    fn oom_alarm(&mut self) -> Option<OomAlarm> {
+        cgroup::oom_alarm(&self.cgroup).ok()
     }
 
     fn kill_all(&mut self) -> Result<(), Failure> {

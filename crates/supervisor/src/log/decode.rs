@@ -1,11 +1,13 @@
 //! One line of the file → [`Record`].
 
-use super::{Record, STDERR, STDOUT, time};
+use super::format::{Between, Decoded};
+use super::{Attrs, Record, STDERR, STDOUT, time};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 const HEAD: &[u8] = b"{\"log\":\"";
 const STREAM: &[u8] = b"\",\"stream\":\"std";
-const TIME: &[u8] = b"\",\"time\":\"";
+const TIME: &[u8] = b",\"time\":\"";
 
 /// A line in our own form, not yet unescaped.
 struct Parts<'a> {
@@ -15,12 +17,13 @@ struct Parts<'a> {
 }
 
 /// Takes apart `{"log":"…","stream":"std…","time":"…"}`. The text cannot contain a bare quote, so the fields are found
-/// from the end at fixed distances.
-fn split(line: &[u8]) -> Option<Parts<'_>> {
+/// from the end at fixed distances; `attrs` is what may stand before the time.
+#[inline]
+fn split<'a>(line: &'a [u8], attrs: &[u8]) -> Option<Parts<'a>> {
     let body = line.strip_prefix(HEAD)?.strip_suffix(b"\"}")?;
     let time_at = memchr::memrchr(b'"', body)? + 1;
     let time_ns = time::parse(&body[time_at..])?;
-    let body = body[..time_at].strip_suffix(TIME)?;
+    let body = body[..time_at].strip_suffix(TIME)?.strip_suffix(attrs)?.strip_suffix(b"\"")?;
     let (stream, name) = match body {
         [.., b'o', b'u', b't'] => (STDOUT, 3),
         [.., b'e', b'r', b'r'] => (STDERR, 3),
@@ -66,60 +69,56 @@ struct Any {
     log: String,
     stream: String,
     time: String,
+    attrs: Option<BTreeMap<String, String>>,
 }
 
 impl Default for Any {
     fn default() -> Self {
-        Any { log: String::new(), stream: "stdout".into(), time: String::new() }
+        Any { log: String::new(), stream: "stdout".into(), time: String::new(), attrs: None }
     }
 }
 
-fn decode_any(line: &[u8], record: &mut Record) -> Option<()> {
-    let any: Any = serde_json::from_slice(line).ok()?;
-    record.stream = if any.stream == "stderr" { STDERR } else { STDOUT };
-    record.time_ns = time::parse(any.time.as_bytes())?;
-    record.line.clear();
-    record.line.extend_from_slice(any.log.as_bytes());
-    Some(())
+/// Reads lines; remembers the last attributes, which hardly ever change.
+#[derive(Debug, Default)]
+pub(super) struct Json {
+    /// `,"attrs":{…}` as we write it, or nothing.
+    raw: Vec<u8>,
+    attrs: Option<Attrs>,
 }
 
-/// Reads one line (without its newline) into `record`; `false` when it is no record.
-pub fn decode(line: &[u8], record: &mut Record) -> bool {
-    decode_between(line, i64::MIN, i64::MAX, record) != Decoded::Nonsense
-}
-
-/// What became of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Decoded {
-    /// Torn or foreign: not a record.
-    Nonsense,
-    Early,
-    Late,
-    Wanted,
-}
-
-/// As [`decode`], but the text is looked at only when the time is within `since..=until`.
-pub(super) fn decode_between(line: &[u8], since: i64, until: i64, record: &mut Record) -> Decoded {
-    let place = |time_ns: i64| match time_ns {
-        t if t < since => Decoded::Early,
-        t if t > until => Decoded::Late,
-        _ => Decoded::Wanted,
-    };
-    if let Some(parts) = split(line) {
-        let decoded = place(parts.time_ns);
-        if decoded != Decoded::Wanted {
-            return decoded;
+impl Json {
+    #[inline]
+    pub fn decode(&mut self, line: &[u8], between: Between, record: &mut Record) -> Decoded {
+        if let Some(parts) = split(line, &self.raw) {
+            let decoded = between.place(parts.time_ns);
+            if decoded != Decoded::Wanted {
+                return decoded;
+            }
+            record.line.clear();
+            if unescape(parts.escaped, &mut record.line).is_some() {
+                record.stream = parts.stream;
+                record.time_ns = parts.time_ns;
+                if record.attrs.is_some() || self.attrs.is_some() {
+                    record.attrs.clone_from(&self.attrs);
+                }
+                return decoded;
+            }
         }
+        self.decode_any(line, between, record).unwrap_or(Decoded::Nonsense)
+    }
+
+    #[cold]
+    fn decode_any(&mut self, line: &[u8], between: Between, record: &mut Record) -> Option<Decoded> {
+        let any: Any = serde_json::from_slice(line).ok()?;
+        record.stream = if any.stream == "stderr" { STDERR } else { STDOUT };
+        record.time_ns = time::parse(any.time.as_bytes())?;
         record.line.clear();
-        if unescape(parts.escaped, &mut record.line).is_some() {
-            record.stream = parts.stream;
-            record.time_ns = parts.time_ns;
-            return decoded;
-        }
-    }
-    match decode_any(line, record) {
-        Some(()) => place(record.time_ns),
-        None => Decoded::Nonsense,
+        record.line.extend_from_slice(any.log.as_bytes());
+        let attrs: Vec<(String, String)> = any.attrs.unwrap_or_default().into_iter().collect();
+        self.raw = if attrs.is_empty() { Vec::new() } else { super::encode::attrs(&attrs) };
+        self.attrs = (!attrs.is_empty()).then(|| attrs.into());
+        record.attrs.clone_from(&self.attrs);
+        Some(between.place(record.time_ns))
     }
 }
 
@@ -129,18 +128,36 @@ mod tests {
 
     fn read(line: &str) -> Option<Record> {
         let mut record = Record::default();
-        decode(line.as_bytes(), &mut record).then_some(record)
+        let all = Between { since: i64::MIN, until: i64::MAX };
+        (Json::default().decode(line.as_bytes(), all, &mut record) == Decoded::Wanted).then_some(record)
     }
 
     #[test]
     fn reads_our_own_and_others() {
-        let expected = Record { stream: STDERR, time_ns: 1_000_000_000, line: b"a\"<\t\n".to_vec() };
+        let expected = Record { stream: STDERR, time_ns: 1_000_000_000, line: b"a\"<\t\n".to_vec(), attrs: None };
         let ours = r#"{"log":"a\"\u003c\u0009\n","stream":"stderr","time":"1970-01-01T00:00:01Z"}"#;
         let theirs = r#"{"stream":"stderr","attrs":{"x":"y"},"time":"1970-01-01T01:00:01+01:00","log":"a\"<\t\n"}"#;
         assert_eq!(read(ours), Some(expected.clone()));
-        assert_eq!(read(theirs), Some(expected));
+        let attrs = Some(vec![("x".to_owned(), "y".to_owned())].into());
+        assert_eq!(read(theirs), Some(Record { attrs, ..expected }));
         let pair = r#"{"log":"\ud83d\ude00","stream":"stdout","time":"1970-01-01T00:00:01Z"}"#;
         assert_eq!(read(pair).unwrap().line, "😀".as_bytes());
+    }
+
+    #[test]
+    fn attributes_are_remembered_and_forgotten() {
+        let line = |attrs: &str| {
+            format!("{{\"log\":\"x\\n\",\"stream\":\"stdout\"{attrs},\"time\":\"1970-01-01T00:00:01Z\"}}")
+        };
+        let (mut json, mut record) = (Json::default(), Record::default());
+        let all = Between { since: i64::MIN, until: i64::MAX };
+        let a: Option<Attrs> = Some(vec![("a".to_owned(), "\"}".to_owned())].into());
+        let cases =
+            [("", None), (",\"attrs\":{\"a\":\"\\\"}\"}", a.clone()), (",\"attrs\":{\"a\":\"\\\"}\"}", a), ("", None)];
+        for (attrs, expected) in cases {
+            assert_eq!(json.decode(line(attrs).as_bytes(), all, &mut record), Decoded::Wanted);
+            assert_eq!((record.line.as_slice(), &record.attrs), (&b"x\n"[..], &expected));
+        }
     }
 
     #[test]

@@ -77,6 +77,22 @@ fn escape_wide<'a>(out: &mut Vec<u8>, bytes: &'a [u8]) -> &'a [u8] {
     rest
 }
 
+/// `,"attrs":{…}`, as it stands in every record: sorted by name, as Go writes a map.
+pub(super) fn attrs(attrs: &[(String, String)]) -> Vec<u8> {
+    let mut sorted: Vec<_> = attrs.iter().collect();
+    sorted.sort();
+    let mut out = b",\"attrs\":{".to_vec();
+    for (index, (name, value)) in sorted.into_iter().enumerate() {
+        out.extend_from_slice(if index == 0 { b"\"" } else { b",\"" });
+        escape(&mut out, name.as_bytes());
+        out.extend_from_slice(b"\":\"");
+        escape(&mut out, value.as_bytes());
+        out.push(b'"');
+    }
+    out.push(b'}');
+    out
+}
+
 /// Where to cut `line` so that a piece has at most `limit` bytes and no character is torn.
 pub(super) fn cut(line: &[u8], limit: usize) -> usize {
     // A character is at most four bytes: look back for its first one and keep it whole if it does not fit.

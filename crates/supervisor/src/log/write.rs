@@ -3,52 +3,61 @@
 //! One `append` makes one `write`, so readers and a kill at any moment see whole batches of whole lines, save for a
 //! batch that the kernel itself cut short. Times grow from record to record, so that order survives sorting by time.
 
-use super::{CHUNK, STDERR, STDOUT, encode, time};
-use rustix::fs::{Mode, OFlags};
+use super::compress::Compression;
+use super::format::{Encoder, Format, whole_prefix};
+use super::rotate::{Files, open_file};
+use super::{CHUNK, STDERR, encode, time};
+use crate::protocol::LogFile;
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
 
 /// Writes one container's log.
 #[derive(Debug)]
 pub struct Writer {
-    path: PathBuf,
+    files: Files,
     file: File,
     /// Size of the current file as far as we know.
     size: u64,
     max_size: u64,
-    max_file: u32,
     /// What came after the last newline: of stdout, of stderr. Shorter than [`CHUNK`].
     carry: [Vec<u8>; 2],
     batch: Vec<u8>,
-    format: time::Formatter,
+    encoder: Encoder,
     last_ns: i64,
     /// Records that found no room, not yet told in the log itself.
     dropped: u64,
-    reason: Option<Errno>,
-    /// The file ends in the middle of a line that could not be taken back.
+    reason: Option<Reason>,
+    /// The file ends in the middle of a record that could not be taken back.
     torn: bool,
 }
 
+/// Why records were dropped.
+#[derive(Debug, Clone, Copy)]
+enum Reason {
+    Errno(Errno),
+    Behind,
+}
+
 impl Writer {
-    /// Opens the log at its end, creating it if need be. A torn last line, left by a crash, is cut off.
-    pub fn open(path: &Path, max_size: Option<u64>, max_file: u32) -> io::Result<Writer> {
-        let file = open_file(path, OFlags::empty())?;
+    /// Opens the log at its end, creating it if need be. A torn last record, left by a crash, is cut off.
+    pub fn open(format: Format, log: &LogFile) -> io::Result<Writer> {
+        let file = open_file(&log.path, OFlags::empty())?;
         let mut size = rustix::fs::fstat(&file)?.st_size as u64;
         if size > 0 {
-            size = cut_torn_line(&file, size)?;
+            size = cut_torn(format, &file, size)?;
         }
         Ok(Writer {
-            path: path.to_owned(),
+            // One file has no others beside it, save those that a follower needed when its writer was killed.
+            files: Files::open(&log.path, log.max_file, log.compress)?,
             file,
             size,
-            max_size: max_size.unwrap_or(u64::MAX),
-            max_file: max_file.max(1),
+            max_size: log.max_size.unwrap_or(u64::MAX),
             carry: [Vec::new(), Vec::new()],
             batch: Vec::new(),
-            format: time::Formatter::default(),
+            encoder: Encoder::new(format, &log.attrs),
             last_ns: 0,
             dropped: 0,
             reason: None,
@@ -118,6 +127,14 @@ impl Writer {
             self.last_ns = now;
         }
         self.flush();
+        if self.dropped > 0 {
+            // Nothing may follow that the note could come with.
+            let note = self.note();
+            if self.write(&note, true) == note.len() {
+                self.dropped = 0;
+                self.torn = false;
+            }
+        }
     }
 
     /// Gives memory back after a burst.
@@ -126,6 +143,28 @@ impl Writer {
         for carry in &mut self.carry {
             carry.shrink_to_fit();
         }
+    }
+
+    /// The next file that should be compressed, unless one is being compressed now. When the work has ended, however it
+    /// did, [`Writer::compressed`] must be told.
+    pub fn compression(&mut self) -> Option<Compression> {
+        self.files.pack()
+    }
+
+    /// The work on the last [`Writer::compression`] has ended.
+    pub fn compressed(&mut self, done: bool) {
+        self.files.packed(done);
+    }
+
+    /// So many lines were dropped before they came here, because the log did not keep up.
+    pub fn missed(&mut self, lines: u64) {
+        self.dropped += lines;
+        self.reason = Some(Reason::Behind);
+    }
+
+    /// The rest of the line that a stream has begun was dropped: so is its beginning.
+    pub fn forget(&mut self, stream: u8) {
+        self.carry[usize::from(stream == STDERR)].clear();
     }
 
     /// How many records have been lost and not yet been noted.
@@ -142,7 +181,7 @@ impl Writer {
     /// Puts one record into the batch; rotates when the file would grow past its limit.
     fn record(&mut self, stream: u8, text: &[u8], now: &mut i64) {
         let start = self.batch.len();
-        encode_record(&mut self.batch, &mut self.format, stream, text, *now);
+        self.encoder.record(&mut self.batch, stream, text, *now);
         *now += 1;
         if self.size + self.batch.len() as u64 > self.max_size && self.size + start as u64 > 0 {
             let tail = self.batch.split_off(start);
@@ -160,7 +199,8 @@ impl Writer {
             return;
         }
         let mut batch = std::mem::take(&mut self.batch);
-        let records = |bytes: &[u8]| memchr::memchr_iter(b'\n', bytes).count() as u64;
+        let format = self.encoder.format;
+        let records = |bytes: &[u8]| format.whole(bytes).1;
         if self.torn || self.dropped > 0 {
             // The note comes with what follows it or not at all: else a disk with room for little but notes would fill
             // with them.
@@ -184,12 +224,20 @@ impl Writer {
     fn note(&mut self) -> Vec<u8> {
         let mut note = Vec::new();
         if self.torn {
-            note.push(b'\n');
+            match self.encoder.format {
+                Format::Json => note.push(b'\n'),
+                // Only a new file puts an end to half a message.
+                Format::Local => self.turn_over(),
+            }
         }
-        let why = self.reason.map_or_else(String::new, |errno| format!(": {}", io::Error::from(errno)));
+        let why = match self.reason {
+            None => String::new(),
+            Some(Reason::Errno(errno)) => format!(": {}", io::Error::from(errno)),
+            Some(Reason::Behind) => ": the log did not keep up".into(),
+        };
         let text = format!("dhow: {} log lines were dropped{why}\n", self.dropped);
         let now = self.now();
-        encode_record(&mut note, &mut self.format, STDERR, text.as_bytes(), now);
+        self.encoder.record(&mut note, STDERR, text.as_bytes(), now);
         note
     }
 
@@ -203,7 +251,7 @@ impl Writer {
                 Ok(length) => done += length,
                 Err(Errno::INTR) => {}
                 Err(errno) => {
-                    self.reason = Some(errno);
+                    self.reason = Some(Reason::Errno(errno));
                     break;
                 }
             }
@@ -212,8 +260,7 @@ impl Writer {
         if done == bytes.len() {
             return done;
         }
-        let whole = if all_or_nothing { None } else { memchr::memrchr(b'\n', &bytes[..done]) };
-        let whole = whole.map_or(0, |at| at + 1);
+        let whole = if all_or_nothing { 0 } else { self.encoder.format.whole(&bytes[..done]).0 };
         let excess = (done - whole) as u64;
         if excess > 0 {
             let taken_back = rustix::fs::fstat(&self.file)
@@ -235,84 +282,55 @@ impl Writer {
         if self.size + coming <= self.max_size {
             return;
         }
-        match self.rotate_files() {
+        self.turn_over();
+    }
+
+    fn turn_over(&mut self) {
+        match self.files.rotate() {
             Ok(file) => self.file = file,
             // The current file goes on; the next attempt is due after as much again.
-            Err(errno) => self.reason = Some(errno),
+            Err(errno) => self.reason = Some(Reason::Errno(errno)),
         }
         self.size = 0;
     }
+}
 
-    fn rotate_files(&self) -> Result<File, Errno> {
-        let fresh = OFlags::EXCL;
-        if self.max_file == 1 {
-            // A new file rather than a truncated one: who reads the old one can finish it.
-            rustix::fs::unlink(&self.path).or_else(|e| if e == Errno::NOENT { Ok(()) } else { Err(e) })?;
-            return open_file(&self.path, fresh);
-        }
-        for number in (1..self.max_file - 1).rev() {
-            match rustix::fs::rename(numbered(&self.path, number), numbered(&self.path, number + 1)) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(errno) => return Err(errno),
+/// Cuts off what follows the last whole record; returns the size that remains.
+fn cut_torn(format: Format, file: &File, size: u64) -> io::Result<u64> {
+    let end = match format {
+        Format::Json => after_last_newline(file, size)?,
+        Format::Local if super::input::ends_whole(file, size)? => size,
+        Format::Local => whole_prefix(format, |block, at| {
+            loop {
+                match file.read_at(block, at) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    result => return result,
+                }
             }
-        }
-        let newest = numbered(&self.path, 1);
-        match rustix::fs::rename(&self.path, &newest) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(errno),
-        }
-        open_file(&self.path, fresh).inspect_err(|_| {
-            // Its error is the one that matters; if the way back fails too, the open descriptor still takes the lines.
-            let _ = rustix::fs::rename(&newest, &self.path);
-        })
+        })?,
+    };
+    if end < size {
+        rustix::fs::ftruncate(file, end)?;
     }
+    Ok(end)
 }
 
-/// `path.number`
-pub(super) fn numbered(path: &Path, number: u32) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{number}"));
-    PathBuf::from(name)
-}
-
-fn open_file(path: &Path, more: OFlags) -> Result<File, Errno> {
-    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | more;
-    Ok(File::from(rustix::fs::open(path, flags, Mode::from_raw_mode(0o640))?))
-}
-
-/// Cuts off what follows the last newline; returns the size that remains.
-fn cut_torn_line(file: &File, size: u64) -> io::Result<u64> {
-    let mut end = size;
-    let mut block = [0; 1];
-    file.read_exact_at(&mut block, size - 1)?;
-    if block[0] == b'\n' {
+fn after_last_newline(file: &File, size: u64) -> io::Result<u64> {
+    let mut last = [0; 1];
+    file.read_exact_at(&mut last, size - 1)?;
+    if last[0] == b'\n' {
         return Ok(size);
     }
+    let mut end = size;
     let mut block = vec![0; 64 << 10];
     while end > 0 {
         let start = end.saturating_sub(block.len() as u64);
         let part = &mut block[..(end - start) as usize];
         file.read_exact_at(part, start)?;
         if let Some(at) = memchr::memrchr(b'\n', part) {
-            end = start + at as u64 + 1;
-            break;
+            return Ok(start + at as u64 + 1);
         }
         end = start;
     }
-    rustix::fs::ftruncate(file, end)?;
-    Ok(end)
-}
-
-fn encode_record(out: &mut Vec<u8>, format: &mut time::Formatter, stream: u8, text: &[u8], time_ns: i64) {
-    out.reserve(text.len() + 96);
-    out.extend_from_slice(b"{\"log\":\"");
-    encode::escape(out, text);
-    let stream: &[u8] = if stream == STDOUT {
-        b"\",\"stream\":\"stdout\",\"time\":\""
-    } else {
-        b"\",\"stream\":\"stderr\",\"time\":\""
-    };
-    out.extend_from_slice(stream);
-    format.short(time_ns, out);
-    out.extend_from_slice(b"\"}\n");
+    Ok(0)
 }

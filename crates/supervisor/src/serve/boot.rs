@@ -4,12 +4,13 @@ use super::client::{Client, Role};
 use super::finish::{clear_run_dir, write_record};
 use super::process::Held;
 use super::server::{Server, add_client};
+use super::sink::Sink;
 use super::stdio::{Ends, Wanted, pipes, terminal};
 use super::{Runtime, Stdio, failure, refusal};
 use crate::connect::socket_path;
-use crate::log::{Writer, time};
+use crate::log::time;
 use crate::protocol::{
-    AHEAD, EXIT_RECORD, Failure, Launch, Log, MAX_MESSAGE, PassedFd, START_RECORD, StartRecord, Started, VERSION,
+    AHEAD, EXIT_RECORD, Failure, Launch, MAX_MESSAGE, PassedFd, START_RECORD, StartRecord, Started, VERSION,
 };
 use oci::runtime::Seccomp;
 use rustix::fs::Mode;
@@ -172,7 +173,7 @@ fn boot(
     }
     let passed = sort(&launch.fds, fds)?;
     let oom_score_adj = protect(&mut launch);
-    let log = open_log(&launch.log).map_err(|e| failure("log", e))?;
+    let log = Sink::open(&launch.log).map_err(|e| failure("log", e))?;
     make_run_dir(&launch.run_dir).map_err(|e| failure("run directory", e))?;
     let mut run_dir = RunDir { path: &launch.run_dir, keep: false };
     let listener = listen(&launch.run_dir).map_err(|e| failure("control socket", e))?;
@@ -229,6 +230,8 @@ fn boot(
         clients: passed.clients,
         held: vec![Some(Held::new(String::new(), running, ends, is_terminal))],
         exiting: None,
+        oom: None,
+        oom_kills: 0,
         buffer: Vec::new(),
         used: false,
     })
@@ -249,13 +252,6 @@ fn protect(launch: &mut Launch) -> Option<i32> {
         let _ = std::fs::write(FILE, OOM_SCORE_ADJ);
     }
     process.oom_score_adj
-}
-
-fn open_log(log: &Log) -> io::Result<Option<Writer>> {
-    match log {
-        Log::None => Ok(None),
-        Log::JsonFile { path, max_size, max_file } => Ok(Some(Writer::open(path, *max_size, *max_file)?)),
-    }
 }
 
 /// Makes the directory, or takes over what a supervisor that was killed left there.

@@ -60,14 +60,18 @@ impl Server<'_> {
         if let Some(log) = &mut self.log {
             log.finish(log::STDOUT);
             log.finish(log::STDERR);
+            log.close();
         }
+        self.last_oom();
+        // It rings once more when the cgroup goes.
+        self.oom = None;
         let (code, signal) = ended.map_or((255, None), |(ended, _)| (ended.code, ended.signal));
         let record = ExitRecord {
             version: VERSION,
             started_ns: self.started.started_ns,
             code,
             signal,
-            oom_killed: self.runtime.oom_kills() > 0,
+            oom_killed: self.oom_kills > 0,
             finished_ns: self.finished_ns as u64,
         };
         // With no room for the record the container has still ended; the daemon then knows only that.

@@ -8,6 +8,9 @@
 //! process.rs   the container's first process and the execs: output, reaping, the end of an exec
 //! client.rs    one connection and what is still to be sent on it
 //! request.rs   what clients ask for
+//! sink.rs      the log: written here, its files compressed by children
+//! apart.rs     the log: written by a process of its own, when the container must not wait for it
+//! oom.rs       the moment the container runs out of memory
 //! finish.rs    the end: drain, kill what is left, exit.json, give everything back
 //! ```
 //!
@@ -16,12 +19,15 @@
 //! client that takes nothing at all for [`STALL`] is cut off, so that none can hold a container (or its log) up for
 //! longer. The output of an exec goes to one client alone, and that one may hold it up for ever.
 
+mod apart;
 mod boot;
 mod client;
 mod finish;
+mod oom;
 mod process;
 mod request;
 mod server;
+mod sink;
 mod stdio;
 
 use crate::protocol::{Exec, Failure, FailureKind, Launch};
@@ -30,6 +36,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 pub use boot::run;
+pub use oom::OomAlarm;
 
 /// How much output is kept for a client that is slower than the container.
 pub const QUEUE: usize = 256 << 10;
@@ -82,6 +89,8 @@ pub trait Runtime {
     fn update(&mut self, resources: &Resources) -> Result<(), Failure>;
     /// How many of its processes the kernel has killed for want of memory.
     fn oom_kills(&mut self) -> u64;
+    /// What tells of the next one; `None` where the kernel has no such thing.
+    fn oom_alarm(&mut self) -> Option<OomAlarm>;
     /// Kills everything in it, paused or not.
     fn kill_all(&mut self) -> Result<(), Failure>;
     /// Gives back what is left of it once its processes are gone; fails while some are not.

@@ -169,7 +169,12 @@ impl Server<'_> {
             let pid = pid.as_raw_nonzero().get();
             let place =
                 self.held.iter().position(|h| h.as_ref().is_some_and(|h| h.process.pid == pid && h.ended.is_none()));
-            let Some(place) = place else { continue };
+            let Some(place) = place else {
+                if let Some(log) = &mut self.log {
+                    log.reaped(pid, status);
+                }
+                continue;
+            };
             if let Some(held) = &mut self.held[place] {
                 held.ended = Some((status.into(), Instant::now()));
             }

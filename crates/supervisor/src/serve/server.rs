@@ -2,8 +2,8 @@
 
 use super::client::{Client, Role};
 use super::process::{Held, MAIN};
-use super::{EXEC_GRACE, Runtime, STALL};
-use crate::log::Writer;
+use super::sink::Sink;
+use super::{EXEC_GRACE, OomAlarm, Runtime, STALL};
 use crate::protocol::StartRecord;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SocketFlags, accept_with};
@@ -26,7 +26,7 @@ pub(super) struct Server<'r> {
     pub oom_score_adj: Option<i32>,
     pub started: StartRecord,
     pub finished_ns: i64,
-    pub log: Option<Writer>,
+    pub log: Option<Sink>,
     pub listener: Option<OwnedFd>,
     pub signals: OwnedFd,
     /// Sockets that reserve published ports: held, never used.
@@ -35,6 +35,9 @@ pub(super) struct Server<'r> {
     pub held: Vec<Option<Held>>,
     /// Until when the streams of the ended container are waited for.
     pub exiting: Option<Instant>,
+    /// Tells when the container runs out of memory, and how many of its processes had been killed for it when last told.
+    pub oom: Option<OomAlarm>,
+    pub oom_kills: u64,
     pub buffer: Vec<u8>,
     /// Buffers have been used since they were last given back.
     pub used: bool,
@@ -46,6 +49,9 @@ enum Source {
     Signals,
     Output(usize, usize),
     Input(usize),
+    /// The process that writes the log takes more of it.
+    Log,
+    Oom,
     Client(usize),
     /// Dealt with last: until then the places of clients mean what they meant when waiting began.
     Listener,
@@ -54,6 +60,7 @@ enum Source {
 impl Server<'_> {
     /// Serves until the container has ended and everything has been said.
     pub(super) fn serve(&mut self) -> io::Result<()> {
+        self.watch_oom();
         self.release();
         loop {
             let (ready, idle) = self.wait()?;
@@ -94,6 +101,12 @@ impl Server<'_> {
             fds.push(PollFd::from_borrowed_fd(fd, flags));
         };
         add(Source::Signals, self.signals.as_fd(), PollFlags::IN);
+        if let Some(alarm) = &self.oom {
+            add(Source::Oom, alarm.fd().as_fd(), alarm.flags());
+        }
+        if let Some(socket) = self.log.as_ref().and_then(Sink::waiting) {
+            add(Source::Log, socket.as_fd(), PollFlags::OUT);
+        }
         for (place, held) in self.held.iter().enumerate() {
             let Some(held) = held else { continue };
             if !self.held_back(place) && held.gather_until.is_none_or(|until| until <= now) {
@@ -165,6 +178,12 @@ impl Server<'_> {
                     held.stdin = None;
                 }
             }
+            Source::Log => {
+                if let Some(log) = &mut self.log {
+                    log.flush();
+                }
+            }
+            Source::Oom => self.hear_oom(),
             Source::Client(place) => self.hear(place, flags),
             Source::Listener => self.accept(),
         }
