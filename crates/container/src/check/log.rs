@@ -201,7 +201,8 @@ mod tests {
 
     #[test]
     fn what_is_refused_and_how() {
-        let cases: [(&str, &[(&str, &str)], &str); 18] = [
+        type Asked = [(&'static str, &'static str)];
+        let cases: [(&str, &Asked, &str); 18] = [
             ("journald", &[], "logger: no log driver named 'journald' is registered"),
             ("x", &[("mode", "y")], "logger: logging mode not supported: y"),
             ("", &[("nosuch", "1")], "unknown log opt 'nosuch' for json-file log driver"),

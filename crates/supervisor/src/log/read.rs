@@ -166,11 +166,14 @@ impl Reader {
     }
 }
 
+/// How far the time of a file may be behind the clock: the kernel notes it by ticks.
+const TICK_NS: i64 = 1_000_000_000;
+
 /// Drops files that end before `since`; the newest stays.
 fn drop_older(files: &mut VecDeque<Part>, since_ns: i64) -> io::Result<()> {
     while files.len() > 1 {
         let stat = rustix::fs::fstat(&files[0].file)?;
-        if stat.st_mtime * 1_000_000_000 + stat.st_mtime_nsec as i64 >= since_ns {
+        if stat.st_mtime * 1_000_000_000 + stat.st_mtime_nsec as i64 + TICK_NS >= since_ns {
             break;
         }
         files.pop_front();

@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 /// Where the output of the container goes.
 #[derive(Debug)]
 pub(super) enum Sink {
-    Here(Keeper),
+    Here(Box<Keeper>),
     Apart(Apart),
 }
 
@@ -20,7 +20,7 @@ impl Sink {
     pub fn open(log: &Log) -> io::Result<Option<Sink>> {
         let Some((format, files)) = log.files() else { return Ok(None) };
         Ok(Some(match files.buffer {
-            None => Sink::Here(Keeper::new(Writer::open(format, files)?)),
+            None => Sink::Here(Box::new(Keeper::new(Writer::open(format, files)?))),
             Some(limit) => Sink::Apart(Apart::start(format, files, limit)?),
         }))
     }
