@@ -40,7 +40,7 @@ fn an_exec_that_is_killed_is_told_of_to_whoever_watches() {
     let watch = world.connect();
     std::io::Write::write_all(&mut &watch, b"\"watch\"\n").unwrap();
     let process = world.launch(&format!("{GREEDY}; exit 7")).spec.process.unwrap();
-    let exec = Exec { id: "a".into(), process, seccomp: None, stdin: false, output: true };
+    let exec = Exec { id: "a".into(), process, seccomp: None, stdin: false, output: true, with_client: false };
     let socket = world.connect();
     let reply = supervisor::request(&socket, &Request::Exec(Box::new(exec))).unwrap();
     assert!(matches!(reply, Reply::Pid(_)), "{reply:?}");
