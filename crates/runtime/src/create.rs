@@ -148,7 +148,7 @@ pub fn begin(create: Create) -> Result<Created, Failure> {
 
 fn make(create: Create) -> Result<Created, Failure> {
     let mut plan = Plan::new(&create)?;
-    plan.idmapped = idmap::open_sources(&plan)?;
+    plan.sources = idmap::open_sources(&plan)?;
     let init = create.init.map(read_only).transpose()?;
     let none = Resources::default();
     let resources = create.spec.linux.as_ref().and_then(|l| l.resources.as_ref()).unwrap_or(&none);

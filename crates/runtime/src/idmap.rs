@@ -1,6 +1,7 @@
 //! Idmapped mounts: a bind whose files belong to other users than on the disk, without a file being touched. Whoever makes
 //! one needs the host's rights over the file system, which the child may have given up: so the parent makes it, detached,
-//! and the child inherits the descriptor.
+//! and the child inherits the descriptor. So it does with every bind of a container in a user namespace, whose root may not
+//! even be able to reach what is bound.
 
 use crate::create::{Attempt, write_proc};
 use crate::options::Options;
@@ -43,10 +44,14 @@ pub(crate) fn check(mount: &Mount, options: &Options, linux: Option<&Linux>) -> 
 pub(crate) fn open_sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Failure> {
     let root = (&plan.root, &plan.root_options);
     let all = plan.mounts.iter().map(|(mount, options)| (mount, options)).chain([root]);
-    let wanted = |(mount, options): &(&Mount, &Options)| options.idmap.is_some() || !mount.uid_mappings.is_empty();
+    let idmapped = |mount: &Mount, options: &Options| options.idmap.is_some() || !mount.uid_mappings.is_empty();
+    let in_user = plan.namespaces.has_user();
+    let wanted =
+        |(mount, options): &(&Mount, &Options)| options.bind.is_some() && (in_user || idmapped(mount, options));
     if !all.clone().any(|one| wanted(&one)) {
         return Ok(Vec::new());
     }
+    let stays_shared = matches!(plan.root_propagation, Some((attr::PROPAGATION_SHARED, _)));
     let mut known: Vec<(Maps, OwnedFd)> = Vec::new();
     let mut open = |one: (&Mount, &Options)| {
         let (mount, options) = one;
@@ -54,6 +59,18 @@ pub(crate) fn open_sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Failure>
             return Ok(None);
         }
         let failed = |what: &'static str| move |e| mount::failed(mount, what, e);
+        let path = plan.base.join(&mount.source);
+        let bytes = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
+        let tree = mount::clone_tree(CWD, bytes, options.bind == Some(true))
+            .map_err(|e| mount::failed(mount, &format!("bind source {:?}", mount.source), e))?;
+        if in_user || !stays_shared {
+            // As it would be in the child's mount namespace: what is mounted there does not come here.
+            let slave = MountAttr { propagation: attr::PROPAGATION_SLAVE, ..MountAttr::default() };
+            sys::mount_setattr(tree.as_fd(), c"", true, &slave).map_err(failed("mount_setattr"))?;
+        }
+        if !idmapped(mount, options) {
+            return Ok(Some(tree));
+        }
         let joined = plan.namespaces.join.iter().find(|(kind, _)| *kind == ns::NEWUSER).map(|(_, fd)| fd.as_fd());
         let namespace = match (&plan.namespaces.maps, joined) {
             // The container's own, which another process has made.
@@ -71,9 +88,6 @@ pub(crate) fn open_sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Failure>
                 known[at].1.as_fd()
             }
         };
-        let path = plan.base.join(&mount.source);
-        let bytes = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
-        let tree = mount::clone_tree(CWD, bytes, options.bind == Some(true)).map_err(failed("open_tree"))?;
         let change = MountAttr { set: attr::IDMAP, userns: Some(PlainFd(namespace)), ..MountAttr::default() };
         sys::mount_setattr(tree.as_fd(), c"", options.idmap == Some(true), &change)
             .map_err(failed("mount_setattr MOUNT_ATTR_IDMAP"))?;

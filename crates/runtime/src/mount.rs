@@ -120,8 +120,8 @@ pub(crate) fn change(mount: BorrowedFd, options: &Options) -> Result<(), Errno> 
 pub(crate) fn open_sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Failure> {
     let open = |(n, (mount, options)): (usize, &(Mount, Options))| match options.bind {
         None => Ok(None),
-        Some(_) if plan.idmapped.get(n).is_some_and(Option::is_some) => {
-            let made = plan.idmapped[n].as_ref().map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3));
+        Some(_) if plan.sources.get(n).is_some_and(Option::is_some) => {
+            let made = plan.sources[n].as_ref().map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3));
             made.transpose().map_err(|e| failed(mount, "dup", e))
         }
         Some(recursive) => match clone_tree(CWD, mount.source.as_bytes(), recursive) {

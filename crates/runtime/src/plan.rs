@@ -29,7 +29,7 @@ pub(crate) struct Plan {
     pub root_propagation: Option<(u64, bool)>,
     pub mounts: Vec<(Mount, Options)>,
     /// For each of them its source, where only the parent can make it (`idmap.rs`); then that of the root.
-    pub idmapped: Vec<Option<OwnedFd>>,
+    pub sources: Vec<Option<OwnedFd>>,
     pub devices: Vec<Device>,
     /// A bind covers /dev: it is somebody else's, and nothing is made in it.
     pub dev_is_bound: bool,
@@ -267,7 +267,7 @@ impl Plan {
             base: base.into(),
             root_readonly,
             root_propagation: propagation,
-            idmapped: Vec::new(),
+            sources: Vec::new(),
             dev_is_bound: mounts.iter().any(|(m, o)| o.bind.is_some() && is(&m.destination, "dev")),
             mounts,
             devices: linux.devices.iter().map(device).collect::<Result<_, _>>()?,

@@ -12,6 +12,7 @@ use rustix::mount::{
 };
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use sys::mount::{MountAttr, attr};
 
 /// The longest string that fsconfig(2) takes, its end included.
@@ -43,13 +44,17 @@ fn propagate(propagation: u64, recursive: bool) -> Result<(), Failure> {
         .map_err(|e| Failure::system("mount rootfs", "set the propagation of the host's mounts", e))
 }
 
-/// Mounts the root file system over `/`, or over itself when hooks are to find it (this process keeps seeing the host's until [`enter`]) and returns it.
+/// Mounts the root file system over `/`, or over itself when hooks are to find it, and returns it. This process keeps seeing
+/// the host's until [`enter`].
 pub(crate) fn mount(plan: &Plan) -> Result<OwnedFd, Failure> {
-    // By its path: mounts are cloned only from this namespace, where a descriptor of the parent's would not lead.
-    rustix::process::chdir(&plan.base).map_err(|e| failed(&format!("chdir {}", plan.base.display()), e))?;
+    let made = plan.sources.get(plan.mounts.len()).and_then(Option::as_ref);
+    if made.is_none() {
+        // By its path: mounts are cloned only from this namespace, where a descriptor of the parent's would not lead.
+        rustix::process::chdir(&plan.base).map_err(|e| failed(&format!("chdir {}", plan.base.display()), e))?;
+    }
     let root = match (&plan.root_options.bind, plan.root.kind.as_str()) {
         (Some(recursive), _) => {
-            let tree = match plan.idmapped.get(plan.mounts.len()).and_then(Option::as_ref) {
+            let tree = match made {
                 Some(made) => rustix::io::fcntl_dupfd_cloexec(made, 3),
                 None => clone_tree(CWD, plan.root.source.as_bytes(), *recursive),
             };
@@ -66,8 +71,14 @@ pub(crate) fn mount(plan: &Plan) -> Result<OwnedFd, Failure> {
         _ => mount::detached(&plan.root, &plan.root_options, None)?,
     };
     // Hooks look for it where the configuration says that it is.
-    let place = if plan.root_in_place { plan.root.source.as_str() } else { "/" };
-    move_mount(&root, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).map_err(|e| failed("move_mount", e))?;
+    let own = plan.base.join(&plan.root.source);
+    let put = |place: &Path| move_mount(&root, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH);
+    match put(if plan.root_in_place { &own } else { Path::new("/") }) {
+        // Where root of a user namespace cannot go, no hook in there can go either.
+        Err(Errno::ACCESS) if !plan.no_pivot => put(Path::new("/")),
+        other => other,
+    }
+    .map_err(|e| failed("move_mount", e))?;
     Ok(root)
 }
 

@@ -37,8 +37,11 @@ fn an_idmapped_mount_shows_other_owners() {
 #[test]
 fn a_user_namespace_with_idmapped_mounts() {
     let mut world = World::sh("id -u; stat -c %u:%g /data; cat /proc/self/uid_map; touch /data/new && echo made");
-    let data = world.dir.join("data");
-    std::fs::create_dir(&data).unwrap();
+    // Where root of the container could not go by itself.
+    let data = world.dir.join("closed/data");
+    std::fs::create_dir_all(&data).unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(world.dir.join("closed"), std::fs::Permissions::from_mode(0o700)).unwrap();
     std::fs::create_dir(world.rootfs().join("data")).unwrap();
     let linux = &mut world.spec["linux"];
     linux["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
