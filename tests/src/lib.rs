@@ -513,9 +513,13 @@ daemon:x:1:
 alice:x:1000:
 crew:x:2000:alice' >root/etc/group
             tar -C root --owner=0 --group=0 --numeric-owner -cf "$2" ."#;
-        let tar = std::env::temp_dir().join(format!("dhow-busybox-{}.tar", std::process::id()));
-        let said = said(Command::new("sh").args(["-c", script, "sh"]).arg(dir.path()).arg(&tar));
+        // Beside the test program, where `cargo clean` finds it; another run may be making the same one.
+        let here = std::env::current_exe().unwrap();
+        let own = here.with_file_name(format!("busybox-{}.tar", std::process::id()));
+        let said = said(Command::new("sh").args(["-c", script, "sh"]).arg(dir.path()).arg(&own));
         assert_eq!(said.code, 0, "{said:?}");
+        let tar = here.with_file_name("busybox.tar");
+        std::fs::rename(own, &tar).unwrap();
         tar
     })
 }
