@@ -1,6 +1,6 @@
 //! Registry credentials, as the `X-Registry-Auth` header carries them.
 
-use crate::go::{is_default, null_is_default};
+use crate::go::{is_default, null_is_default, object};
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -18,7 +18,7 @@ pub const HEADER: &str = "X-Registry-Auth";
 
 /// How to log in to one registry. Its `Debug` form keeps the secrets to itself.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 #[allow(missing_docs)]
 pub struct AuthConfig {
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "is_default")]
@@ -37,6 +37,8 @@ pub struct AuthConfig {
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "is_default")]
     pub registrytoken: String,
 }
+
+object!(AuthConfig);
 
 impl AuthConfig {
     /// The header's value.
@@ -108,5 +110,7 @@ mod tests {
             "invalid X-Registry-Auth header: must be a valid base64url-encoded string"
         );
         assert!(!format!("{auth:?}").contains("p?~"));
+        let shouted = ENGINE.encode(r#"{"Username":"u","PASSWORD":"p?~"}"#);
+        assert_eq!(AuthConfig::from_header(&shouted).unwrap(), auth);
     }
 }

@@ -427,20 +427,28 @@ macro_rules! objects {
             pub $field: $ty,
         )* }
 
+        crate::go::object!($name);
+    )* };
+}
+pub(crate) use objects;
+
+/// Reads and writes a struct that was derived with `remote = "Self"`, as an [`Object`].
+macro_rules! object {
+    ($name:ident) => {
         impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
                 Self::serialize(self, s)
             }
         }
 
         impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
                 Self::deserialize(crate::go::Object(d))
             }
         }
-    )* };
+    };
 }
-pub(crate) use objects;
+pub(crate) use object;
 
 #[cfg(test)]
 mod tests {
