@@ -1,5 +1,6 @@
 //! One more process in a running container: one clone3, whose child joins the namespaces of the first process.
 
+use crate::cgroup::Cgroup;
 use crate::create::{self, Detached, Running, Stdio, prefixed};
 use crate::identity::{self, Alone, Place, Ready};
 use crate::plan::Work;
@@ -82,7 +83,16 @@ fn run(
     let born_in = if before.is_none() { target.cgroup.v2_fd() } else { None };
     let joins_pid = target.namespaces & ns::NEWPID != 0;
     let of = joins_pid.then(|| target.pidfd.as_fd());
-    let (pid, pidfd) = match create::clone_into(0, ns::NEWPID, of, born_in)? {
+    let cloned = match create::clone_into(0, ns::NEWPID, of, born_in) {
+        // The container has handed controllers down to cgroups that it made for itself: then a process can be only in one of
+        // those. Where the first one is, this one may be too.
+        Err(failure) if born_in.is_some() && failure.errno == Errno::BUSY.raw_os_error() => {
+            let theirs = Cgroup::of_process(target.pid)?;
+            create::clone_into(0, ns::NEWPID, of, theirs.v2_fd())?
+        }
+        other => other?,
+    };
+    let (pid, pidfd) = match cloned {
         Cloned::Child => {
             drop(socket);
             child(target, &work, &theirs, stdio, detached)

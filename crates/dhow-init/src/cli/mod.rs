@@ -131,6 +131,9 @@ pub fn run(arguments: &[OsString]) -> i32 {
                 }
             };
             global.log.debug(&format!("{name} {:?} below {}", given.arguments, global.root.display()));
+            if std::env::var_os("NOTIFY_SOCKET").is_some() && ["create", "run"].contains(&name) {
+                global.log.warn("NOTIFY_SOCKET is not passed on to the container");
+            }
             let done = inherited.and_then(|inherited| dispatch(name, &global, &given, inherited));
             done.unwrap_or_else(|error| {
                 global.log.error(&error.0);

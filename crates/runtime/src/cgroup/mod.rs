@@ -317,6 +317,18 @@ impl Cgroup {
         Ok(Cgroup { path: path.into(), tree })
     }
 
+    /// The cgroup of v2 that process `pid` is in.
+    ///
+    /// # Errors
+    /// `System` when there is no such process, or its cgroup is not below ours.
+    pub fn of_process(pid: i32) -> Result<Cgroup, Failure> {
+        let failed = |errno| Failure::system("cgroup", &format!("find the cgroup of process {pid}"), errno);
+        let text =
+            std::fs::read_to_string(format!("/proc/{pid}/cgroup")).map_err(|e| failed(crate::plan::errno(&e)))?;
+        let path = text.lines().find_map(|line| line.strip_prefix("0::")).ok_or_else(|| failed(Errno::NOENT))?;
+        Cgroup::open(path)
+    }
+
     /// The path it was made with.
     pub fn path(&self) -> &str {
         &self.path
