@@ -3,7 +3,7 @@
 use super::options::Given;
 use super::state::{Container, Lock, Saved, Status, now};
 use super::streams::{self, Foreground, Inherited};
-use super::{Error, Global, Result, bundle, control};
+use super::{Error, Global, Result, bundle, control, update};
 use oci::runtime::{Hooks, Spec};
 use runtime::{Create, Detached, Notified, Parked, Stdio, hooks};
 use std::os::fd::{AsFd, OwnedFd};
@@ -127,6 +127,7 @@ impl<'a> Making<'a> {
 
     /// Makes it, up to its start.
     fn create(mut self, global: &Global, stdio: Stdio) -> Result<Made> {
+        update::without_kernel_memory(global, self.spec.linux.as_mut().and_then(|linux| linux.resources.as_mut()));
         let root = self.spec.root.as_ref().map(|root| self.bundle.join(&root.path)).unwrap_or_default();
         if !root.is_dir() {
             return Error::new(format!("invalid rootfs: {} is not a directory", root.display()));

@@ -22,10 +22,8 @@ pub fn update(global: &Global, given: &Given) -> Result<i32> {
         Some(path) => bundle::read(Path::new(path))?,
         None => from_options(given)?,
     };
+    without_kernel_memory(global, Some(&mut resources));
     if let Some(memory) = &mut resources.memory {
-        if memory.kernel.take().is_some() | memory.kernel_tcp.take().is_some() {
-            global.log.warn("Kernel memory settings are ignored and will be removed");
-        }
         // Without a limit there can be none for memory and swap together.
         if memory.limit == Some(-1) && memory.swap.is_none() {
             memory.swap = Some(-1);
@@ -43,6 +41,14 @@ pub fn update(global: &Global, given: &Given) -> Result<i32> {
     merge(kept, resources);
     container.save_spec(&spec)?;
     Ok(0)
+}
+
+/// Takes away what kernels no longer limit by itself, and what every runtime leaves out.
+pub fn without_kernel_memory(global: &Global, resources: Option<&mut Resources>) {
+    let Some(memory) = resources.and_then(|resources| resources.memory.as_mut()) else { return };
+    if memory.kernel.take().is_some() | memory.kernel_tcp.take().is_some() {
+        global.log.warn("Kernel memory settings are ignored and will be removed");
+    }
 }
 
 /// Adds what a new value cannot be set without: the period to a quota and the quota to a period.

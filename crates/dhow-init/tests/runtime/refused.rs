@@ -187,3 +187,16 @@ fn a_command_line_that_is_none() {
     assert!(world.does("help").fine().contains("   create "));
     assert!(world.does("exec --help").fine().contains("--ignore-paused"));
 }
+
+#[test]
+fn what_kernels_no_longer_limit_is_left_out_with_a_warning() {
+    let mut world = World::new(&["true"]);
+    world.spec["linux"]["resources"] = json!({"memory": {"limit": 64 << 20, "kernel": 32 << 20, "kernelTCP": 1 << 20}});
+    let said = world.does("run c");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(
+        said.err.ends_with("level=warning msg=\"Kernel memory settings are ignored and will be removed\"\n"),
+        "{said:?}"
+    );
+    world.is_empty();
+}
