@@ -5,7 +5,6 @@ use crate::blocking::blocking;
 use crate::detach::{self, Escape};
 use crate::error::{Error, Result};
 use crate::hijack::{self, Form};
-use crate::pipe;
 use crate::request::Query;
 use crate::response::{self, Body};
 use crate::rooms::Rooms;
@@ -13,10 +12,12 @@ use api::stream::{Kind, header};
 use container::{Attach, LogQuery};
 use http::{Request, Response};
 use hyper::body::Incoming;
-use std::io::Write;
 use supervisor::log::{Record, STDERR, STDOUT, time::Formatter};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
+
+/// How much of a log is sent at once.
+const PIECE: usize = 128 << 10;
 
 /// The room's socket, for `async`.
 pub fn socket(stream: std::os::unix::net::UnixStream) -> Result<UnixStream> {
@@ -109,7 +110,7 @@ impl Past {
                 }
             }
             while reader.take(&mut record) {
-                text.extend_from_slice(lines.line(&record));
+                lines.add(&record, &mut text);
             }
             Some((text, Past { reader, lines }))
         });
@@ -141,27 +142,31 @@ pub async fn logs(rooms: &Rooms, name: String, version: (u32, u32), query: &Quer
     let left = feed.clone();
     let mut lines = Lines::new(form, query);
     let mut reader = logs.reader;
-    let mut body = pipe::writer(feed);
     let (done, finished) = tokio::sync::oneshot::channel::<()>();
     let reading = std::thread::Builder::new().name("logs".into()).stack_size(256 << 10).spawn(move || {
         let _done = done;
-        let mut record = Record::default();
+        let (mut record, mut piece) = (Record::default(), Vec::new());
         loop {
             match reader.fill() {
                 Ok(true) => {}
-                Ok(false) => break,
+                Ok(false) => return,
                 Err(e) => return tracing::warn!("reading a log: {e}"),
             }
             while reader.take(&mut record) {
-                if body.write_all(lines.line(&record)).is_err() {
+                if piece.capacity() == 0 {
+                    piece.reserve(PIECE + 2 * supervisor::log::CHUNK);
+                }
+                lines.add(&record, &mut piece);
+                if piece.len() >= PIECE && feed.blocking_send(std::mem::take(&mut piece).into()).is_err() {
                     return;
                 }
             }
-            if body.flush().is_err() {
+            // What is here goes out before more is waited for. A small piece takes no more memory than it needs.
+            piece.shrink_to_fit();
+            if !piece.is_empty() && feed.blocking_send(std::mem::take(&mut piece).into()).is_err() {
                 return;
             }
         }
-        let _ = body.flush();
     });
     reading.map_err(|e| Error::internal(format!("starting a thread: {e}")))?;
     // A client that leaves ends the reading, also while nothing is written.
@@ -185,7 +190,6 @@ struct Lines {
     timestamps: bool,
     details: bool,
     times: Formatter,
-    text: Vec<u8>,
 }
 
 impl Lines {
@@ -198,42 +202,41 @@ impl Lines {
             timestamps: query.boolean("timestamps"),
             details: query.boolean("details"),
             times: Formatter::default(),
-            text: Vec::new(),
         }
     }
 
-    /// The bytes for one record; none for a stream that is not wanted.
-    fn line(&mut self, record: &Record) -> &[u8] {
-        self.text.clear();
+    /// Appends the bytes for one record; none for a stream that is not wanted.
+    #[inline]
+    fn add(&mut self, record: &Record, out: &mut Vec<u8>) {
         let kind = match record.stream {
             STDOUT if self.stdout => Kind::Stdout,
             STDERR if self.stderr => Kind::Stderr,
-            _ => return &self.text,
+            _ => return,
         };
+        let start = out.len();
         if self.form == Form::Multiplexed {
-            self.text.extend_from_slice(&header(kind, 0));
+            out.extend_from_slice(&header(kind, 0));
         }
         if self.timestamps {
-            self.times.fixed(record.time_ns, &mut self.text);
-            self.text.push(b' ');
+            self.times.fixed(record.time_ns, out);
+            out.push(b' ');
         }
         if self.details {
             for (index, (name, value)) in record.attrs.iter().flat_map(|all| all.iter()).enumerate() {
                 if index > 0 {
-                    self.text.push(b',');
+                    out.push(b',');
                 }
-                escape(name, &mut self.text);
-                self.text.push(b'=');
-                escape(value, &mut self.text);
+                escape(name, out);
+                out.push(b'=');
+                escape(value, out);
             }
-            self.text.push(b' ');
+            out.push(b' ');
         }
-        self.text.extend_from_slice(&record.line);
+        out.extend_from_slice(&record.line);
         if self.form == Form::Multiplexed {
-            let length = u32::try_from(self.text.len() - api::stream::HEADER).unwrap_or(u32::MAX);
-            self.text[..api::stream::HEADER].copy_from_slice(&header(kind, length));
+            let length = u32::try_from(out.len() - start - api::stream::HEADER).unwrap_or(u32::MAX);
+            out[start..start + api::stream::HEADER].copy_from_slice(&header(kind, length));
         }
-        &self.text
     }
 }
 
@@ -262,16 +265,20 @@ mod tests {
             timestamps: true,
             details: false,
             times: Formatter::default(),
-            text: Vec::new(),
         };
         let record = Record { stream: STDOUT, time_ns: 1_000_000_000, line: b"hi\n".to_vec(), attrs: None };
         let mut want = vec![1, 0, 0, 0, 0, 0, 0, 34];
         want.extend(b"1970-01-01T00:00:01.000000000Z hi\n");
-        assert_eq!(lines.line(&record), want);
-        assert_eq!(lines.line(&Record { stream: STDERR, ..record.clone() }), b"");
+        let line = |lines: &mut Lines, record: &Record| {
+            let mut out = Vec::new();
+            lines.add(record, &mut out);
+            out
+        };
+        assert_eq!(line(&mut lines, &record), want);
+        assert_eq!(line(&mut lines, &Record { stream: STDERR, ..record.clone() }), b"");
         (lines.form, lines.timestamps, lines.details) = (Form::Raw, false, true);
-        assert_eq!(lines.line(&record), b" hi\n");
+        assert_eq!(line(&mut lines, &record), b" hi\n");
         let attrs = [("a b", "1"), ("c", "ä=")].map(|(k, v)| (k.to_owned(), v.to_owned()));
-        assert_eq!(lines.line(&Record { attrs: Some(attrs.into()), ..record }), b"a+b=1,c=%C3%A4%3D hi\n");
+        assert_eq!(line(&mut lines, &Record { attrs: Some(attrs.into()), ..record }), b"a+b=1,c=%C3%A4%3D hi\n");
     }
 }

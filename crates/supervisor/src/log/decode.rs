@@ -12,7 +12,7 @@ const TIME: &[u8] = b",\"time\":\"";
 /// A line in our own form, not yet unescaped.
 struct Parts<'a> {
     stream: u8,
-    time_ns: i64,
+    time: &'a [u8],
     escaped: &'a [u8],
 }
 
@@ -21,16 +21,58 @@ struct Parts<'a> {
 #[inline]
 fn split<'a>(line: &'a [u8], attrs: &[u8]) -> Option<Parts<'a>> {
     let body = line.strip_prefix(HEAD)?.strip_suffix(b"\"}")?;
-    let time_at = memchr::memrchr(b'"', body)? + 1;
-    let time_ns = time::parse(&body[time_at..])?;
-    let body = body[..time_at].strip_suffix(TIME)?.strip_suffix(attrs)?.strip_suffix(b"\"")?;
-    let (stream, name) = match body {
-        [.., b'o', b'u', b't'] => (STDOUT, 3),
-        [.., b'e', b'r', b'r'] => (STDERR, 3),
+    let time_at = body.iter().rposition(|byte| *byte == b'"')? + 1;
+    let (body, time) = body.split_at(time_at);
+    let mut body = body.strip_suffix(TIME)?;
+    if !attrs.is_empty() {
+        body = body.strip_suffix(attrs)?;
+    }
+    let (stream, rest) = match body {
+        [rest @ .., b'o', b'u', b't', b'"'] => (STDOUT, rest),
+        [rest @ .., b'e', b'r', b'r', b'"'] => (STDERR, rest),
         _ => return None,
     };
-    let escaped = body[..body.len() - name].strip_suffix(STREAM)?;
-    Some(Parts { stream, time_ns, escaped })
+    Some(Parts { stream, time, escaped: rest.strip_suffix(STREAM)? })
+}
+
+/// Times in the form that we write; remembers the last second.
+#[derive(Debug, Default)]
+struct Times {
+    prefix: [u8; SECONDS],
+    ns: i64,
+}
+
+/// The length of `2026-11-21T05:41:00`.
+const SECONDS: usize = 19;
+
+impl Times {
+    #[inline]
+    fn read(&mut self, text: &[u8]) -> Option<i64> {
+        let (prefix, rest) = text.split_first_chunk::<SECONDS>()?;
+        if *prefix != self.prefix {
+            self.ns = time::parse(text)?;
+            let fraction = self.ns.rem_euclid(1_000_000_000);
+            self.ns -= fraction;
+            // An offset from UTC would have to be remembered, too.
+            self.prefix = if text.ends_with(b"Z") { *prefix } else { [0; SECONDS] };
+            return Some(self.ns + fraction);
+        }
+        let digits = rest.strip_prefix(b".")?.strip_suffix(b"Z")?;
+        if digits.is_empty() || digits.len() > 9 {
+            return None;
+        }
+        let mut fraction = 0i64;
+        for digit in digits {
+            if !digit.is_ascii_digit() {
+                return None;
+            }
+            fraction = fraction * 10 + i64::from(digit - b'0');
+        }
+        for _ in digits.len()..9 {
+            fraction *= 10;
+        }
+        Some(self.ns + fraction)
+    }
 }
 
 /// Undoes the escapes of `encode`; `None` on one that it would not have written.
@@ -84,20 +126,23 @@ pub(super) struct Json {
     /// `,"attrs":{…}` as we write it, or nothing.
     raw: Vec<u8>,
     attrs: Option<Attrs>,
+    times: Times,
 }
 
 impl Json {
     #[inline]
     pub fn decode(&mut self, line: &[u8], between: Between, record: &mut Record) -> Decoded {
-        if let Some(parts) = split(line, &self.raw) {
-            let decoded = between.place(parts.time_ns);
+        if let Some(parts) = split(line, &self.raw)
+            && let Some(time_ns) = self.times.read(parts.time)
+        {
+            let decoded = between.place(time_ns);
             if decoded != Decoded::Wanted {
                 return decoded;
             }
             record.line.clear();
             if unescape(parts.escaped, &mut record.line).is_some() {
                 record.stream = parts.stream;
-                record.time_ns = parts.time_ns;
+                record.time_ns = time_ns;
                 if record.attrs.is_some() || self.attrs.is_some() {
                     record.attrs.clone_from(&self.attrs);
                 }
@@ -157,6 +202,26 @@ mod tests {
         for (attrs, expected) in cases {
             assert_eq!(json.decode(line(attrs).as_bytes(), all, &mut record), Decoded::Wanted);
             assert_eq!((record.line.as_slice(), &record.attrs), (&b"x\n"[..], &expected));
+        }
+    }
+
+    #[test]
+    fn times_are_read_by_their_last_second() {
+        let mut times = Times::default();
+        for text in [
+            "1970-01-01T00:00:01.5Z",
+            "1970-01-01T00:00:01.000000001Z",
+            "1970-01-01T00:00:02.25Z",
+            "1970-01-01T00:00:02.1Z",
+        ] {
+            assert_eq!(times.read(text.as_bytes()), time::parse(text.as_bytes()), "{text}");
+        }
+        assert_eq!(times.read(b"1970-01-01T01:00:02.5+01:00"), Some(2_500_000_000));
+        assert_eq!(times.read(b"1970-01-01T01:00:02.5Z"), Some(3_602_500_000_000));
+        for bad in
+            ["1970-01-01T01:00:02.Z", "1970-01-01T01:00:02.5", "1970-01-01T01:00:02.5xZ", "1970-01-01T01:00:02.5+01:00"]
+        {
+            assert_eq!(times.read(bad.as_bytes()), None, "{bad}");
         }
     }
 

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
 /// How much is read at once.
-pub(super) const BLOCK: usize = 256 << 10;
+pub(super) const BLOCK: usize = 128 << 10;
 
 /// Where bytes come from.
 #[derive(Debug)]

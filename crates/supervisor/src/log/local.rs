@@ -116,7 +116,7 @@ pub(super) struct Decoder {
 impl Decoder {
     pub fn decode(&mut self, bytes: &[u8], between: Between, record: &mut Record) -> Decoded {
         let Some(message) = bytes.get(SIZE..bytes.len().saturating_sub(SIZE)) else { return Decoded::Nonsense };
-        let Some(parts) = parts(message) else { return Decoded::Nonsense };
+        let Some(parts) = own(message, &self.raw).or_else(|| parts(message)) else { return Decoded::Nonsense };
         let decoded = between.place(parts.time_ns);
         if decoded != Decoded::Wanted {
             return decoded;
@@ -128,7 +128,7 @@ impl Decoder {
         if !parts.partial {
             record.line.push(b'\n');
         }
-        if self.raw != parts.attrs {
+        if self.raw.len() != parts.attrs.len() || self.raw != parts.attrs {
             self.raw = parts.attrs.to_vec();
             self.attrs = read_attrs(parts.attrs);
         }
@@ -149,6 +149,32 @@ struct Parts<'a> {
     attrs: &'a [u8],
 }
 
+/// A message in our own form, its fields in our order.
+#[inline]
+fn own<'a>(message: &'a [u8], attrs: &[u8]) -> Option<Parts<'a>> {
+    let (head, mut rest) = message.split_first_chunk::<9>()?;
+    let stream = match head {
+        b"\x0a\x06stdout\x10" => STDOUT,
+        b"\x0a\x06stderr\x10" => STDERR,
+        _ => return None,
+    };
+    let time_ns = varint(&mut rest)? as i64;
+    let mut line = &b""[..];
+    if let [0x1a, after @ ..] = rest {
+        rest = after;
+        let length = usize::try_from(varint(&mut rest)?).ok()?;
+        (line, rest) = rest.split_at_checked(length)?;
+    }
+    let mut partial = false;
+    if let [0x20, 1, after @ ..] = rest {
+        (partial, rest) = (true, after);
+    }
+    let same = rest.is_empty() && attrs.is_empty() || rest == attrs;
+    same.then_some(Parts { stream, time_ns, line, partial, attrs: rest })
+}
+
+/// Any message of this kind.
+#[cold]
 fn parts(message: &[u8]) -> Option<Parts<'_>> {
     let mut parts = Parts { stream: STDOUT, time_ns: 0, line: b"", partial: false, attrs: b"" };
     let (mut is_partial, mut is_last, mut first_attr) = (false, false, None);
