@@ -4,7 +4,7 @@
 //! protocol.rs   what passes between the daemon and a supervisor, and the records on disk
 //! spawn.rs      the daemon's side of a start: run `dhow-init supervise`, hand it a Launch
 //! connect.rs    the daemon's side afterwards: connections to `<run>/sock`, reading frames
-//! log/          Docker's json-file format: encode, write with rotation, read backwards and forwards, follow
+//! log/          Docker's json-file and local formats: encode, write with rotation, read backwards and forwards, follow
 //! serve/        the supervisor itself: one thread, one poll loop
 //! foreign/      the Runtime that runs runc or crun by path
 //! ```
