@@ -121,7 +121,8 @@ fn one(hook: &Hook, state: &[u8], captured: bool, prepare: &impl Fn() -> Result<
 
     let Some(pid) = sys::own::fork().map_err(said)? else {
         let attempt = || -> Result<Infallible, Errno> {
-            // What this process was told to survive or not is none of the hook's.
+            // It does not outlive who waits for it; what else this process was told is none of the hook's.
+            sys::caps::set_pdeathsig(libc::SIGKILL)?;
             sys::signal::set_mask(sys::signal::Set::default())?;
             rustix::stdio::dup2_stdin(&stdin)?;
             if let Some(output) = &output {

@@ -20,11 +20,12 @@ fn a_create_that_is_killed_leaves_what_delete_removes() {
         let (world, mut child) = hanging(kind);
         assert_eq!(world.state()["status"], "creating");
         let pid = world.state()["pid"].as_i64().unwrap();
-        assert!(alive(pid));
+        let children = children(child.id());
+        assert!(children.contains(&pid) && children.len() == 2 && alive(pid));
         child.kill().unwrap();
         child.wait().unwrap();
-        // The process that it made goes with it.
-        until(|| !alive(pid));
+        // The process that it made goes with it, and so does the hook.
+        until(|| !children.iter().any(|pid| alive(*pid)));
         world.until("stopped");
         assert_eq!(world.does("start c").refused(1), "cannot start a container that has stopped");
         assert_eq!(world.does("create c").refused(1), "dhow create failed: container with given ID already exists");
@@ -33,24 +34,21 @@ fn a_create_that_is_killed_leaves_what_delete_removes() {
     }
 }
 
-/// The processes whose parent is `create`, but for the container's.
-fn children(container: i64, create: u32) -> Vec<i32> {
+/// The processes whose parent is `create`: the container's and the hook's.
+fn children(create: u32) -> Vec<i64> {
     let text = std::fs::read_to_string(format!("/proc/{create}/task/{create}/children")).unwrap();
-    text.split_whitespace().map(|pid| pid.parse().unwrap()).filter(|pid| i64::from(*pid) != container).collect()
+    text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }
 
 #[test]
 fn delete_force_ends_a_create_that_hangs() {
     for (kind, code) in [("prestart", 128 + 9), ("createContainer", 1)] {
         let (world, mut child) = hanging(kind);
-        let hooks = children(world.state()["pid"].as_i64().unwrap(), child.id());
+        let children = children(child.id());
         assert_eq!(world.does("delete --force c").fine(), "");
         assert_eq!(wait(&mut child), code, "{kind}");
         world.is_empty();
-        // A hook of the host's is its own master.
-        for pid in hooks {
-            let _ = sys::process::kill(pid, 9);
-        }
+        until(|| !children.iter().any(|pid| alive(*pid)));
     }
 }
 
