@@ -10,6 +10,8 @@ use tokio::sync::mpsc;
 
 /// A client that sends nothing for so long has gone.
 const IDLE: Duration = Duration::from_secs(120);
+/// How long a body that nobody reads any more is taken, before the connection is closed under it.
+const LINGER: Duration = Duration::from_secs(10);
 /// Payloads go out in pieces of this size.
 const PIECE: usize = 64 << 10;
 
@@ -34,12 +36,22 @@ pub fn reader(mut body: Incoming) -> BodyReader {
                 Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client sends nothing any more")),
             };
             let last = piece.is_err();
-            if feed.send(piece).await.is_err() || last {
+            if last {
+                let _ = feed.send(piece).await;
                 return;
+            }
+            if feed.send(piece).await.is_err() {
+                return linger(body).await;
             }
         }
     });
     BodyReader { chunks, now: Bytes::new() }
+}
+
+/// Takes what is still sent though the answer is on its way: a client would else meet a broken pipe in its stead.
+async fn linger(mut body: Incoming) {
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = tokio::time::timeout(LINGER, rest).await;
 }
 
 impl Read for BodyReader {
