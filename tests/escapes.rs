@@ -7,25 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tests::evil::{self, Evil};
 use tests::tar::{Tar, header};
-use tests::{Canary, Engine, TempDir, busybox_tar, need_root, said, wait_for};
+use tests::{Canary, Engine, TempDir, busybox_tar, image, need_root, program, said, wait_for};
 
 /// Rounds of a race.
 fn rounds(few: usize) -> usize {
     few * std::env::var("DHOW_TEST_RACES").ok().and_then(|n| n.parse::<usize>().ok()).unwrap_or(1)
-}
-
-/// A busybox image with more entries after busybox's own.
-fn image(e: &Engine, name: &str, more: impl FnOnce(Tar) -> Tar) {
-    let busybox = std::fs::read(busybox_tar()).unwrap();
-    e.import(name, &more(Tar::new().with(&busybox)).end()).ok();
-}
-
-/// A program for containers, made by the C compiler; static.
-fn program(dir: &TempDir, name: &str, source: &str) -> String {
-    let (from, to) = (dir.path().join(format!("{name}.c")), dir.path().join(name));
-    std::fs::write(&from, source).unwrap();
-    said(Command::new("cc").args(["-O1", "-static", "-o"]).arg(&to).arg(&from)).ok();
-    format!("{}:/{name}:ro", to.display())
 }
 
 /// Exchanges each pair of its arguments, for ever.
@@ -171,7 +157,7 @@ fn a_shared_volume_is_raced_by_its_owner() {
     need_root!();
     let mut e = Engine::with_busybox();
     let (canary, dir) = (Canary::new(), TempDir::new());
-    let exchange = program(&dir, "exchange", EXCHANGE);
+    let exchange = format!("{}:/exchange:ro", program(&dir, "exchange", EXCHANGE));
     let make =
         format!("mkdir -p /vol/dir/sub && ln -s {} /vol/link && exec /exchange /vol/dir /vol/link", canary.path());
     e.dhow(["run", "-d", "--name", "racer", "-v", "shared:/vol", "-v", &exchange, "busybox", "sh", "-c", &make]).ok();
@@ -204,7 +190,7 @@ fn copies_are_raced_by_the_container() {
     need_root!();
     let mut e = Engine::start(&[]);
     let (canary, dir) = (Canary::new(), TempDir::new());
-    let exchange = program(&dir, "exchange", EXCHANGE);
+    let exchange = format!("{}:/exchange:ro", program(&dir, "exchange", EXCHANGE));
     image(&e, "raced", |t| t.dir("run/").symlink("var/run", "/run"));
     // Made by the container itself: overlayfs exchanges no directory of a lower layer.
     let place = canary.path();
@@ -321,7 +307,7 @@ fn very_deep_trees() {
     need_root!();
     let mut e = Engine::with_busybox();
     let dir = TempDir::new();
-    let deep = program(&dir, "deep", DEEP);
+    let deep = format!("{}:/deep:ro", program(&dir, "deep", DEEP));
     e.dhow(["run", "--name", "cc", "-v", "vol:/v", "-v", &deep, "busybox", "/deep", "1200", "/v", "/tmp"]).ok();
     for args in [&["diff", "cc"][..], &["ps", "-a", "-s"], &["system", "df", "-v"], &["inspect", "-s", "cc"]] {
         let said = e.dhow(args);

@@ -3,22 +3,7 @@
 
 use std::process::Command;
 use std::time::{Duration, Instant};
-use tests::tar::Tar;
-use tests::{Canary, Engine, TempDir, busybox_tar, dhow_bin, need_root, said};
-
-/// A busybox image with more entries after busybox's own.
-fn image(e: &Engine, name: &str, more: impl FnOnce(Tar) -> Tar) {
-    let busybox = std::fs::read(busybox_tar()).unwrap();
-    e.import(name, &more(Tar::new().with(&busybox)).end()).ok();
-}
-
-/// A program for the container, made by the C compiler; static.
-fn program(dir: &TempDir, name: &str, source: &str) -> String {
-    let (from, to) = (dir.path().join(format!("{name}.c")), dir.path().join(name));
-    std::fs::write(&from, source).unwrap();
-    said(Command::new("cc").args(["-O1", "-static", "-o"]).arg(&to).arg(&from)).ok();
-    to.display().to_string()
-}
+use tests::{Canary, Engine, TempDir, busybox_tar, dhow_bin, image, need_root, program, said};
 
 fn sha256(path: &std::path::Path) -> String {
     tests::evil::digest(&std::fs::read(path).unwrap())

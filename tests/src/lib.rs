@@ -524,6 +524,20 @@ crew:x:2000:alice' >root/etc/group
     })
 }
 
+/// A busybox image with more entries after busybox's own.
+pub fn image(e: &Engine, name: &str, more: impl FnOnce(tar::Tar) -> tar::Tar) {
+    let busybox = std::fs::read(busybox_tar()).expect("busybox");
+    e.import(name, &more(tar::Tar::new().with(&busybox)).end()).ok();
+}
+
+/// A program for containers, made by the C compiler; static. Its path.
+pub fn program(dir: &TempDir, name: &str, source: &str) -> String {
+    let (from, to) = (dir.path().join(format!("{name}.c")), dir.path().join(name));
+    std::fs::write(&from, source).expect("source");
+    said(Command::new("cc").args(["-O1", "-static", "-o"]).arg(&to).arg(&from)).ok();
+    to.display().to_string()
+}
+
 /// Debian's docker-registry on a free port of a network namespace.
 pub struct Registry {
     child: Child,

@@ -127,28 +127,9 @@ fn healthcheck(text: &str) -> std::result::Result<serde_json::Value, String> {
     Ok(out.into())
 }
 
-/// Go's durations: `10m`, `1h30m`, `1.5s`; none is negative here.
+/// None is negative here.
 fn duration_ns(text: &str) -> Option<i64> {
-    let mut rest = text;
-    let mut total = 0.0;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest.get(..end)?.parse().ok()?;
-        let after = rest.get(end..)?;
-        let unit = after.get(..after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len()))?;
-        total += number
-            * match unit {
-                "ns" => 1.0,
-                "us" | "µs" => 1e3,
-                "ms" => 1e6,
-                "s" => 1e9,
-                "m" => 60e9,
-                "h" => 3600e9,
-                _ => return None,
-            };
-        rest = after.get(unit.len()..)?;
-    }
-    (!text.is_empty() && total < i64::MAX as f64).then_some(total as i64)
+    oci::duration::parse(text).ok().filter(|ns| *ns >= 0)
 }
 
 /// A JSON array of strings, or nothing.

@@ -89,8 +89,8 @@ impl Networks {
         let lease = match connect(inner, &record, &bridge, place) {
             // Someone removed the bridge under us: a new one, once.
             Err(Error::Kernel { .. }) if inner.bridge_is_stale(&bridge) => {
-                remove_link(&inner.route, &veth_name(&record.endpoint))?;
-                inner.bridge().and_then(|bridge| connect(inner, &record, &bridge, None))
+                let removed = remove_link(&inner.route, &veth_name(&record.endpoint)).map_err(Error::from);
+                removed.and_then(|()| inner.bridge()).and_then(|bridge| connect(inner, &record, &bridge, None))
             }
             other => other,
         };

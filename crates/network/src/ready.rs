@@ -18,12 +18,12 @@ struct State<T> {
     one: Option<T>,
     /// Counts those that were put here, so that a thread knows its own.
     serial: u64,
-    making: u32,
+    making: bool,
 }
 
 impl<T: Send + 'static> Ready<T> {
     pub(crate) fn new() -> Arc<Ready<T>> {
-        Arc::new(Ready { state: Mutex::new(State { one: None, serial: 0, making: 0 }), changed: Condvar::new() })
+        Arc::new(Ready { state: Mutex::new(State { one: None, serial: 0, making: false }), changed: Condvar::new() })
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
@@ -42,15 +42,15 @@ impl<T: Send + 'static> Ready<T> {
     pub(crate) fn refill(self: &Arc<Self>, make: impl FnOnce() -> Option<T> + Send + 'static) {
         {
             let mut state = self.state();
-            if state.one.is_some() || state.making > 0 {
+            if state.one.is_some() || state.making {
                 return;
             }
-            state.making += 1;
+            state.making = true;
         }
         let own = self.clone();
         let thread = std::thread::Builder::new().name("net-ready".into()).stack_size(128 * 1024);
         if thread.spawn(move || own.keep(make)).is_err() {
-            self.state().making -= 1;
+            self.state().making = false;
         }
     }
 
@@ -58,7 +58,7 @@ impl<T: Send + 'static> Ready<T> {
         std::thread::sleep(LATER);
         let made = make();
         let mut state = self.state();
-        state.making -= 1;
+        state.making = false;
         state.one = made;
         state.serial += 1;
         let own = state.serial;
@@ -75,7 +75,7 @@ impl<T: Send + 'static> Ready<T> {
     /// Waits until nothing is being made.
     pub(crate) fn settle(&self) {
         let mut state = self.state();
-        while state.making > 0 {
+        while state.making {
             state = self.changed.wait(state).unwrap_or_else(|e| e.into_inner());
         }
     }

@@ -5,6 +5,7 @@
 //! reference.rs  [host/]path[:tag][@digest]       distribution/reference grammar, Docker's normal form
 //! platform.rs   os/arch[/variant]                image-spec image-index.md#platform-object
 //! image.rs      descriptors, manifests, indexes, the image configuration
+//! duration.rs   10m, 1h30m                     Go's time.ParseDuration
 //! runtime.rs    config.json of a container       runtime-spec config.md, config-linux.md
 //! json.rs       what JSON readers differ on, refused
 //! ```
@@ -13,6 +14,7 @@
 //! environment that come from an image are data that this room gives no meaning to.
 
 pub mod digest;
+pub mod duration;
 pub mod image;
 mod json;
 pub mod platform;

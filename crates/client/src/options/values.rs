@@ -4,6 +4,7 @@ use crate::flags::{quote, units_size};
 use api::container::RestartPolicy;
 use api::container::{DeviceMapping, DeviceRequest, ThrottleDevice, Ulimit, WeightDevice};
 use api::go::{List, Map};
+use oci::duration::Wrong;
 use std::net::IpAddr;
 
 type Checked<T> = Result<T, String>;
@@ -43,41 +44,11 @@ pub fn check(name: &str, kind: &str, value: &str) -> Checked<()> {
 
 /// Go's `time.ParseDuration`, in nanoseconds.
 pub fn duration(text: &str) -> Checked<i64> {
-    let invalid = || format!("time: invalid duration {}", quote(text));
-    let (negative, mut rest) = match text.as_bytes().first() {
-        Some(b'-') => (true, &text[1..]),
-        Some(b'+') => (false, &text[1..]),
-        _ => (false, text),
-    };
-    if rest == "0" {
-        return Ok(0);
-    }
-    if rest.is_empty() {
-        return Err(invalid());
-    }
-    let mut total = 0f64;
-    while !rest.is_empty() {
-        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
-        let number: f64 = rest[..digits].parse().map_err(|_| invalid())?;
-        rest = &rest[digits..];
-        let letters = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        let unit = match &rest[..letters] {
-            "" => return Err(format!("time: missing unit in duration {}", quote(text))),
-            "ns" => 1.0,
-            "us" | "µs" | "μs" => 1e3,
-            "ms" => 1e6,
-            "s" => 1e9,
-            "m" => 60e9,
-            "h" => 3600e9,
-            other => return Err(format!("time: unknown unit {} in duration {}", quote(other), quote(text))),
-        };
-        total += number * unit;
-        rest = &rest[letters..];
-    }
-    if total > i64::MAX as f64 {
-        return Err(invalid());
-    }
-    Ok(if negative { -(total as i64) } else { total as i64 })
+    oci::duration::parse(text).map_err(|wrong| match wrong {
+        Wrong::Invalid => format!("time: invalid duration {}", quote(text)),
+        Wrong::NoUnit => format!("time: missing unit in duration {}", quote(text)),
+        Wrong::Unit(unit) => format!("time: unknown unit {} in duration {}", quote(unit), quote(text)),
+    })
 }
 
 /// `--cpus`: a decimal or a fraction, in billionths.

@@ -52,26 +52,13 @@ pub fn print(global: &Global, given: &Given) -> Result<i32> {
     }
 }
 
-/// A duration as Go writes it: `5s`, `1m30s`, `500ms`.
 fn duration(text: &str) -> Result<Duration> {
-    let bad = || Error(format!("invalid value {text:?} for flag -interval: parse error"));
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let at = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
-        let (number, after) = rest.split_at(at);
-        let end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
-        let (unit, after) = after.split_at(end);
-        let unit = [("h", 3600.0), ("m", 60.0), ("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("µs", 1e-6), ("ns", 1e-9)]
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .ok_or_else(bad)?
-            .1;
-        let number: f64 = number.parse().map_err(|_| bad())?;
-        total += Duration::try_from_secs_f64(number * unit).map_err(|_| bad())?;
-        rest = after;
+    if text.is_empty() {
+        return Ok(Duration::ZERO);
     }
-    Ok(total)
+    let ns = oci::duration::parse(text).ok().and_then(|ns| u64::try_from(ns).ok());
+    let ns = ns.ok_or_else(|| Error(format!("invalid value {text:?} for flag -interval: parse error")))?;
+    Ok(Duration::from_nanos(ns))
 }
 
 fn number(cgroup: &Cgroup, controller: &str, file: &str) -> Option<u64> {
