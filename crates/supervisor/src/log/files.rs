@@ -13,6 +13,9 @@ use std::time::Duration;
 const ATTEMPTS: u32 = 200;
 const PATIENT: u32 = 50;
 
+/// How many files a follower that is behind takes at one look: each look lists the whole set.
+const AHEAD: usize = 32;
+
 /// What tells two files apart whatever their names.
 pub(super) type Identity = (u64, u64);
 
@@ -128,11 +131,11 @@ pub(super) fn open_all(path: &Path, lock: bool) -> io::Result<Vec<Part>> {
 pub(super) enum After {
     /// It is still the current one.
     Nothing,
-    /// It has been rotated away, and this comes next. `false`: others came between them and are gone.
-    File(Part, bool),
+    /// It has been rotated away, and these come next. `false`: others came between them and are gone.
+    Files(Vec<Part>, bool),
 }
 
-/// Finds the file that follows `current` in the set, and locks it.
+/// Finds the files that follow `current` in the set, up to [`AHEAD`] of them, and locks them.
 pub(super) fn after(path: &Path, current: Option<Identity>) -> io::Result<After> {
     for attempt in 0..ATTEMPTS {
         let newest = identity_of(path)?;
@@ -171,16 +174,15 @@ fn after_once(path: &Path, current: Option<Identity>) -> io::Result<Option<After
         list = whole;
         at = list.iter().position(is_current);
     }
-    let next = match at {
-        Some(0) => return Ok(Some(After::Nothing)),
-        Some(index) => &list[index - 1],
-        // It has left the set altogether (or there was none): the oldest that remains is the nearest to it.
-        None => match list.last() {
-            Some(oldest) => oldest,
-            None => return Ok(Some(After::Nothing)),
-        },
+    // If it has left the set altogether (or there was none) the oldest that remains is the nearest to it.
+    let newer = &list[..at.unwrap_or(list.len())];
+    if newer.is_empty() {
+        return Ok(Some(After::Nothing));
+    }
+    let next = newer.iter().rev().take(AHEAD);
+    let Some(parts) = next.map(|named| named.open(true)).collect::<io::Result<Option<Vec<Part>>>>()? else {
+        return Ok(None);
     };
-    let Some(part) = next.open(true)? else { return Ok(None) };
     let whole = at.is_some() || current.is_none();
-    Ok((listed(path, with_old)?.as_ref() == Some(&list)).then_some(After::File(part, whole)))
+    Ok((listed(path, with_old)?.as_ref() == Some(&list)).then_some(After::Files(parts, whole)))
 }

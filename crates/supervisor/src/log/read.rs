@@ -119,8 +119,10 @@ impl Reader {
             if self.input.fill()? > 0 {
                 return Ok(true);
             }
-            if self.advance()? {
-                continue;
+            match self.advance()? {
+                Next::Bytes => return Ok(true),
+                Next::File => continue,
+                Next::Nothing => {}
             }
             let Some(follow) = &mut self.follow else {
                 self.finish();
@@ -145,25 +147,31 @@ impl Reader {
         self.queue.clear();
     }
 
-    /// At the end of a file: goes on to the next one, if there is one.
-    fn advance(&mut self) -> io::Result<bool> {
-        if let Some(next) = self.queue.pop_front() {
-            self.input.open(next, 0, 0)?;
-            return Ok(true);
+    /// At the end of a file: goes on to the next one, if there is one, or finds that it was not the end.
+    fn advance(&mut self) -> io::Result<Next> {
+        if self.queue.is_empty() && self.follow.is_some() {
+            let After::Files(next, whole) = after(&self.path, self.input.identity()?)? else { return Ok(Next::Nothing) };
+            // The writer has left the current file for good, but perhaps after we last looked. The locks of the next
+            // ones, let go here, are taken again then.
+            if self.input.fill()? > 0 {
+                return Ok(Next::Bytes);
+            }
+            self.lost |= !whole;
+            self.queue = next.into();
         }
-        if self.follow.is_none() {
-            return Ok(false);
-        }
-        let After::File(next, whole) = after(&self.path, self.input.identity()?)? else { return Ok(false) };
-        // The writer has left the current file for good, but perhaps after we last looked. The lock of the next one, if
-        // it is let go here, is taken again then.
-        if self.input.fill()? > 0 {
-            return Ok(true);
-        }
-        self.lost |= !whole;
+        let Some(next) = self.queue.pop_front() else { return Ok(Next::Nothing) };
         self.input.open(next, 0, 0)?;
-        Ok(true)
+        Ok(Next::File)
     }
+}
+
+/// What comes after the end of a file.
+enum Next {
+    /// It has grown: there is something to take.
+    Bytes,
+    /// Another one, nothing of which has been read.
+    File,
+    Nothing,
 }
 
 /// How far the time of a file may be behind the clock: the kernel notes it by ticks.
