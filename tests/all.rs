@@ -18,6 +18,7 @@ mod logging;
 mod network;
 mod recovery;
 mod run;
+mod runtimes;
 mod safety;
 mod same_words;
 mod stats;

@@ -223,6 +223,7 @@ pub struct Engine {
     pub net: NetNs,
     daemon: Option<Child>,
     flags: Vec<String>,
+    apart: bool,
     disk: Option<Disk>,
 }
 
@@ -243,10 +244,22 @@ impl Drop for Disk {
 impl Engine {
     /// Starts a daemon with `flags` added.
     pub fn start(flags: &[&str]) -> Engine {
-        let flags = flags.iter().map(|f| f.to_string()).collect();
-        let mut engine = Engine { dir: TempDir::new(), net: NetNs::new(), daemon: None, flags, disk: None };
+        let mut engine = Engine::new(flags);
         engine.run();
         engine
+    }
+
+    /// As [`Engine::start`], in a mount namespace where a machine with both versions of control groups has only the first.
+    pub fn apart(flags: &[&str]) -> Engine {
+        let mut engine = Engine::new(flags);
+        engine.apart = true;
+        engine.run();
+        engine
+    }
+
+    fn new(flags: &[&str]) -> Engine {
+        let flags = flags.iter().map(|f| f.to_string()).collect();
+        Engine { dir: TempDir::new(), net: NetNs::new(), daemon: None, flags, apart: false, disk: None }
     }
 
     /// A daemon whose data is on a disk of so many MiB.
@@ -257,8 +270,8 @@ impl Engine {
         std::fs::File::create(&image).and_then(|f| f.set_len(mebibytes << 20)).expect("disk");
         said(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image)).ok();
         said(Command::new("mount").args(["-o", "loop"]).args([&image, &data])).ok();
-        let disk = Some(Disk(data));
-        let mut engine = Engine { dir, net: NetNs::new(), daemon: None, flags: Vec::new(), disk };
+        let mut engine = Engine::new(&[]);
+        (engine.dir, engine.disk) = (dir, Some(Disk(data)));
         engine.run();
         engine
     }
@@ -279,7 +292,11 @@ impl Engine {
     pub fn run(&mut self) {
         let dir = self.dir.path();
         let log = std::fs::File::options().create(true).append(true).open(dir.join("daemon.log")).expect("daemon.log");
-        let mut command = self.net.command(dhow_bin());
+        let mut command = self.net.command(if self.apart { "unshare".into() } else { dhow_bin() });
+        if self.apart {
+            let script = "umount /sys/fs/cgroup/unified 2>/dev/null; exec \"$@\"";
+            command.args(["--mount", "sh", "-c", script, "sh"]).arg(dhow_bin());
+        }
         command.arg("daemon").arg("--data-root").arg(dir.join("data")).arg("--exec-root").arg(dir.join("run"));
         command.arg("--pidfile").arg(dir.join("pid")).arg("-H").arg(self.host()).args(&self.flags);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("log")).stderr(log);

@@ -64,8 +64,8 @@ const DEFAULT: [&str; 14] = [
     "CAP_AUDIT_WRITE",
 ];
 
-/// `net_admin`, `CAP_NET_ADMIN` or `all` in one spelling. `known` is how many capabilities this kernel has.
-fn normal(name: &str, known: usize) -> Result<String> {
+/// `net_admin`, `CAP_NET_ADMIN` or `all` in one spelling. Bit n of `usable` is capability n.
+fn normal(name: &str, usable: u64) -> Result<String> {
     let upper = name.to_ascii_uppercase();
     if upper == "ALL" {
         return Ok(upper);
@@ -73,7 +73,7 @@ fn normal(name: &str, known: usize) -> Result<String> {
     let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
     match ALL.iter().position(|c| *c == full) {
         None => Err(invalid!("unknown capability: {full:?}")),
-        Some(n) if n >= known => Err(invalid!(
+        Some(n) if usable & 1 << n == 0 => Err(invalid!(
             "capability not supported by your kernel or not available in the current environment: {full:?}"
         )),
         Some(_) => Ok(full),
@@ -83,21 +83,21 @@ fn normal(name: &str, known: usize) -> Result<String> {
 /// All names in one spelling.
 ///
 /// # Errors
-/// At the first name that this kernel does not have.
-pub(crate) fn normalize(names: &[String], known: usize) -> Result<Vec<String>> {
-    names.iter().map(|n| normal(n, known)).collect()
+/// At the first name that cannot be given.
+pub(crate) fn normalize(names: &[String], usable: u64) -> Result<Vec<String>> {
+    names.iter().map(|n| normal(n, usable)).collect()
 }
 
 /// The set of a container: bounding, permitted and effective alike.
 ///
 /// # Errors
-/// At the first name that this kernel does not have.
-pub(crate) fn set(add: &[String], drop: &[String], privileged: bool, known: usize) -> Result<Vec<String>> {
-    let all = || ALL.iter().take(known).map(|c| c.to_string());
+/// At the first name that cannot be given.
+pub(crate) fn set(add: &[String], drop: &[String], privileged: bool, usable: u64) -> Result<Vec<String>> {
+    let all = || ALL.iter().enumerate().filter(|(n, _)| usable & 1 << n != 0).map(|(_, c)| c.to_string());
     if privileged {
         return Ok(all().collect());
     }
-    let (add, drop) = (normalize(add, known)?, normalize(drop, known)?);
+    let (add, drop) = (normalize(add, usable)?, normalize(drop, usable)?);
     let is_all = |list: &[String]| list.iter().any(|c| c == "ALL");
     let is_kept = |c: &String| !drop.contains(c);
     Ok(match (is_all(&add), is_all(&drop)) {
@@ -121,13 +121,15 @@ fn unique(list: Vec<String>) -> Vec<String> {
 mod tests {
     use super::*;
 
+    const EVERY: u64 = (1 << ALL.len()) - 1;
+
     fn names(list: &[&str]) -> Vec<String> {
         list.iter().map(|s| s.to_string()).collect()
     }
 
     #[test]
     fn adding_and_dropping() {
-        let set = |add: &[&str], drop: &[&str]| set(&names(add), &names(drop), false, 41).unwrap();
+        let set = |add: &[&str], drop: &[&str]| set(&names(add), &names(drop), false, EVERY).unwrap();
         assert_eq!(set(&[], &[]), names(&DEFAULT));
         assert_eq!(set(&["net_admin"], &["all"]), ["CAP_NET_ADMIN"]);
         assert_eq!(set(&[], &["ALL"]).len(), 0);
@@ -135,15 +137,17 @@ mod tests {
         assert_eq!(set(&["chown"], &["mknod"]).len(), 13);
         // What is dropped and added is there, as with Docker: additions come last.
         assert!(set(&["mknod"], &["mknod"]).contains(&"CAP_MKNOD".to_string()));
-        assert_eq!(super::set(&[], &names(&["ALL"]), true, 38).unwrap().len(), 38);
+        assert_eq!(super::set(&[], &names(&["ALL"]), true, EVERY >> 3).unwrap().len(), 38);
+        let fewer = super::set(&[], &[], true, EVERY & !(1 << 24)).unwrap();
+        assert!(fewer.len() == 40 && !fewer.contains(&"CAP_SYS_RESOURCE".to_string()));
     }
 
     #[test]
     fn unknown_names_are_refused_in_dockers_words() {
-        let err = |c: &str, known| normalize(&names(&[c]), known).unwrap_err().to_string();
-        assert_eq!(err("NO_SUCH", 41), "unknown capability: \"CAP_NO_SUCH\"");
+        let err = |c: &str, usable| normalize(&names(&[c]), usable).unwrap_err().to_string();
+        assert_eq!(err("NO_SUCH", EVERY), "unknown capability: \"CAP_NO_SUCH\"");
         assert_eq!(
-            err("bpf", 38),
+            err("bpf", EVERY & !(1 << 39)),
             "capability not supported by your kernel or not available in the current environment: \"CAP_BPF\""
         );
     }

@@ -301,8 +301,8 @@ impl Shared {
         let (container, host) = (&record.config, &record.host_config);
         let user = if config.user.is_empty() { &container.user } else { &config.user };
         let account = self.account_in(c, user)?;
-        let known = self.host.capabilities;
-        let bounding = caps::set(&host.cap_add, &host.cap_drop, host.privileged || config.privileged, known)?;
+        let usable = self.host.capabilities;
+        let bounding = caps::set(&host.cap_add, &host.cap_drop, host.privileged || config.privileged, usable)?;
         let mut shown = container.clone();
         shown.tty = config.tty;
         let mut env = spec::environment(&shown, &container.hostname, &account.home);

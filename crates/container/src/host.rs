@@ -16,8 +16,8 @@ pub struct Host {
     pub cpu_list: String,
     /// `0`
     pub memory_nodes: String,
-    /// How many capabilities the kernel has.
-    pub capabilities: usize,
+    /// The capabilities that the engine has itself and so can give: bit n is capability n.
+    pub capabilities: u64,
     /// Paths of `/sys/devices/system/cpu/cpuN/thermal_throttle` that exist.
     pub thermal: Vec<String>,
     /// AppArmor is on.
@@ -60,14 +60,13 @@ impl Host {
         let nodes = read("/sys/devices/system/node/online");
         let thermal = list(&read("/sys/devices/system/cpu/possible")).unwrap_or_default();
         let thermal = thermal.into_iter().map(|n| format!("/sys/devices/system/cpu/cpu{n}/thermal_throttle"));
-        let last: usize = read("/proc/sys/kernel/cap_last_cap").parse().unwrap_or(crate::caps::ALL.len() - 1);
         Host {
             arch: crate::seccomp::native_arch().to_owned(),
             kernel: crate::seccomp::kernel(&release).unwrap_or_default(),
             cpus: list(&cpu_list).map_or(1, |l| l.len().max(1)),
             cpu_list,
             memory_nodes: if nodes.is_empty() { "0".to_owned() } else { nodes },
-            capabilities: (last + 1).min(crate::caps::ALL.len()),
+            capabilities: sys::caps::capget().map_or(0, |sets| sets.effective),
             thermal: thermal.filter(|p| Path::new(p).exists()).collect(),
             apparmor: read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
             cgroups: Cgroups::look(&read("/proc/self/mountinfo")),

@@ -20,6 +20,11 @@ use table::{Effect, OPTIONS};
 /// Where settings are looked for when `--config-file` is not given.
 pub const DEFAULT_FILE: &str = "/etc/dhow/daemon.json";
 
+/// Name of the runtime that is part of this program.
+pub const BUILTIN: &str = "dhow";
+/// Docker's own runtime, which needs no registration where it is installed.
+pub const STOCK: &str = "runc";
+
 /// A runtime that containers may ask for by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RuntimeCommand {
@@ -113,7 +118,7 @@ impl Default for Config {
             shm_size: 64 << 20,
             no_new_privileges: false,
             runtimes: BTreeMap::new(),
-            default_runtime: "dhow".into(),
+            default_runtime: BUILTIN.into(),
             init: false,
             init_path: None,
             log_driver: "json-file".into(),
@@ -251,8 +256,9 @@ fn check(config: &mut Config) -> Result<(), String> {
             return Err(format!("conflict labels for {key}={value} and {key}={other}"));
         }
     }
-    if config.default_runtime != "dhow" && !config.runtimes.contains_key(&config.default_runtime) {
-        return Err(format!("specified default runtime '{}' does not exist", config.default_runtime));
+    let default = config.default_runtime.as_str();
+    if ![BUILTIN, STOCK].contains(&default) && !config.runtimes.contains_key(default) {
+        return Err(format!("specified default runtime '{default}' does not exist"));
     }
     if config.debug {
         config.log_level = "debug".into();

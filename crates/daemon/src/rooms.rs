@@ -1,7 +1,7 @@
 //! The rooms of one engine, opened: what routes are handed.
 
 use crate::Carried;
-use crate::config::Config;
+use crate::config::{BUILTIN, Config, RuntimeCommand, STOCK};
 use anyhow::{Context, Result};
 use container::{Containers, Events};
 use image::Images;
@@ -150,6 +150,10 @@ fn options(config: &Config) -> Result<container::Options> {
         })?;
         Ok((name.clone(), supervisor::protocol::ForeignRuntime { path, args: runtime.args.clone() }))
     });
+    let default = &config.default_runtime;
+    if default != BUILTIN && !config.runtimes.contains_key(default) {
+        anyhow::bail!("invalid runtime {default}: exec: {default:?}: executable file not found in $PATH");
+    }
     let options = container::Options {
         defaults: container::Defaults {
             ulimits: config.ulimits.values().cloned().collect(),
@@ -172,6 +176,16 @@ fn options(config: &Config) -> Result<container::Options> {
     };
     options.check()?;
     Ok(options)
+}
+
+/// Registers Docker's own runtime, which `--runtime runc` finds everywhere, if it is installed and nobody else has the name.
+pub fn add_stock_runtime(config: &mut Config) {
+    if !config.runtimes.contains_key(STOCK)
+        && let Some(path) = find_program(STOCK)
+    {
+        let path = path.to_string_lossy().into_owned();
+        config.runtimes.insert(STOCK.into(), RuntimeCommand { path, args: vec![] });
+    }
 }
 
 fn find_program(name: &str) -> Option<std::path::PathBuf> {

@@ -57,10 +57,11 @@ pub fn main(args: &[OsString], carried: Carried) -> ExitCode {
     }
 }
 
-fn run(config: Config, args: Vec<String>, carried: Carried) -> Result<()> {
+fn run(mut config: Config, args: Vec<String>, carried: Carried) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         anyhow::bail!("dhow daemon needs to be started with root privileges");
     }
+    rooms::add_stock_runtime(&mut config);
     sys::malloc::frugal();
     let (filter, handle) = tracing_subscriber::reload::Layer::new(level(&config));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_target(false);
@@ -182,7 +183,8 @@ fn reload(rooms: &Rooms, args: &[String], filter: &Filter) {
     notify::send("RELOADING=1");
     let now = rooms.config();
     match config::load(args) {
-        Ok(Command::Run(fresh)) => {
+        Ok(Command::Run(mut fresh)) => {
+            rooms::add_stock_runtime(&mut fresh);
             let mut next = (*now).clone();
             next.labels = fresh.labels.clone();
             next.debug = fresh.debug;

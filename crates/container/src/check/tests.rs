@@ -24,7 +24,7 @@ fn facts() -> Host {
         cpus: 2,
         cpu_list: "0-1".into(),
         memory_nodes: "0".into(),
-        capabilities: 41,
+        capabilities: (1 << 41) - 1,
         cgroups,
         ..Host::default()
     }
@@ -91,7 +91,13 @@ fn what_the_kernel_lacks_is_discarded_with_a_warning() {
     let mut host = HostConfig::default();
     host.resources.memory = 64 << 20;
     host.resources.pids_limit = Some(5);
-    let bare = Host { cpus: 2, cpu_list: "0-1".into(), memory_nodes: "0".into(), capabilities: 41, ..Host::default() };
+    let bare = Host {
+        cpus: 2,
+        cpu_list: "0-1".into(),
+        memory_nodes: "0".into(),
+        capabilities: (1 << 41) - 1,
+        ..Host::default()
+    };
     let warnings = create(&mut ContainerConfig::default(), &mut host, &bare).unwrap();
     assert_eq!(
         warnings,

@@ -8,7 +8,7 @@ fn facts() -> Host {
         cpus: 4,
         cpu_list: "0-3".into(),
         memory_nodes: "0".into(),
-        capabilities: 41,
+        capabilities: (1 << 41) - 1,
         thermal: vec!["/sys/devices/system/cpu/cpu0/thermal_throttle".into()],
         cgroups: Cgroups::default(),
         ..Host::default()

@@ -281,7 +281,7 @@ fn ipc(config: &mut Config, value: &str) -> Result<(), String> {
 }
 
 fn default_runtime(config: &mut Config, value: &str) -> Result<(), String> {
-    config.default_runtime = if value.is_empty() { "dhow".into() } else { value.into() };
+    config.default_runtime = if value.is_empty() { super::BUILTIN.into() } else { value.into() };
     Ok(())
 }
 
@@ -294,8 +294,8 @@ fn runtime(config: &mut Config, value: &str) -> Result<(), String> {
     if name.is_empty() || path.is_empty() {
         return Err(format!("invalid runtime: {name:?}: name=path is wanted"));
     }
-    if name == "dhow" {
-        return Err("runtime name 'dhow' is reserved".into());
+    if name == super::BUILTIN {
+        return Err(format!("runtime name '{name}' is reserved"));
     }
     if config.runtimes.contains_key(name) {
         return Err(format!("runtime '{name}' was already defined"));

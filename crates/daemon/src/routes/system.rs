@@ -214,7 +214,7 @@ fn registries(config: &Config) -> RegistryConfig {
 }
 
 fn runtimes(config: &Config) -> Map<Runtime> {
-    let own = ("dhow".to_owned(), Runtime { path: "dhow-init".into(), args: List::null() });
+    let own = (crate::config::BUILTIN.to_owned(), Runtime { path: "dhow-init".into(), args: List::null() });
     let others = config.runtimes.iter().map(|(name, runtime)| {
         (name.clone(), Runtime { path: runtime.path.clone(), args: runtime.args.clone().into() })
     });

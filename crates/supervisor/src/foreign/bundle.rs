@@ -8,26 +8,32 @@ use crate::serve::{failure, refusal};
 use oci::runtime::{Mount, Root, Spec};
 use rustix::mount::{MountFlags, UnmountFlags};
 use std::ffi::CString;
+use std::fs::Permissions;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Where the container finds the init process that `--init` asks for.
 const INIT: &str = "/sbin/docker-init";
+/// The version that the document says it is of. Runtimes of Debian 12 refuse one that is newer than they are, whatever it
+/// has in it; what a runtime does not know it leaves out or refuses under any version.
+const OCI_VERSION: &str = "1.0.2";
 
 /// Writes the bundle below `directory`; `true` when the root file system has been mounted in it.
 pub(super) fn write(directory: &Path, launch: &Launch, netns: Option<&OwnedFd>) -> Result<bool, Failure> {
     let bundle = directory.join("bundle");
     let root = bundle.join("rootfs");
     std::fs::create_dir_all(&root).map_err(|e| failure("bundle", e))?;
-    let mut spec = launch.spec.clone();
+    let mut spec = Spec { oci_version: OCI_VERSION.into(), ..launch.spec.clone() };
     if let Some(rootfs) = &launch.rootfs {
         mount(rootfs, &launch.rootfs_base, &root)?;
         let readonly = spec.root.as_ref().is_some_and(|r| r.readonly);
         spec.root = Some(Root { path: root, readonly });
     }
     join_network(&mut spec, netns);
+    omit_unlimited(&mut spec);
     if launch.init {
-        add_init(&mut spec)?;
+        add_init(&mut spec, &bundle)?;
     }
     let text = serde_json::to_vec(&spec).map_err(|e| failure("bundle", e.into()))?;
     std::fs::write(bundle.join("config.json"), text).map_err(|e| failure("bundle", e))?;
@@ -81,13 +87,23 @@ fn join_network(spec: &mut Spec, netns: Option<&OwnedFd>) {
     }
 }
 
-fn add_init(spec: &mut Spec) -> Result<(), Failure> {
-    let own = std::env::current_exe().map_err(|e| failure("init", e))?;
+/// A new cgroup has no limit of processes; the -1 that says so is more than some versions of crun understand.
+fn omit_unlimited(spec: &mut Spec) {
+    if let Some(resources) = spec.linux.as_mut().and_then(|linux| linux.resources.as_mut()) {
+        resources.pids.take_if(|pids| pids.limit <= 0);
+    }
+}
+
+/// As the supervisor's own file has no path (it is executed through a mount without a place), the container gets a copy.
+fn add_init(spec: &mut Spec, bundle: &Path) -> Result<(), Failure> {
+    let copy = bundle.join("init");
+    std::fs::copy("/proc/self/exe", &copy).map_err(|e| failure("init", e))?;
+    std::fs::set_permissions(&copy, Permissions::from_mode(0o555)).map_err(|e| failure("init", e))?;
     spec.mounts.push(Mount {
         destination: INIT.into(),
         kind: "bind".into(),
-        source: own.to_string_lossy().into_owned(),
-        options: vec!["bind".into(), "ro".into()],
+        source: copy.to_string_lossy().into_owned(),
+        options: vec!["bind".into(), "ro".into(), "exec".into()],
         ..Mount::default()
     });
     if let Some(process) = &mut spec.process {

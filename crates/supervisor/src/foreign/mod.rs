@@ -94,7 +94,7 @@ impl Command {
             text = last_error(&std::fs::read_to_string(log).unwrap_or_default());
         }
         let text = if text.trim().is_empty() { format!("{status}") } else { text.trim().to_owned() };
-        Err(Failure { stage: stage.into(), kind: kind_of(&text), errno: 0, text: format!("{stage}: {text}") })
+        Err(Failure { stage: stage.into(), kind: kind_of(&text), errno: 0, text })
     }
 
     /// A command with the options that come before the sub-command, logging to a file.
@@ -278,8 +278,10 @@ fn last_error(log: &str) -> String {
 
 /// What a runtime's sentence means. There is nothing else to go by: it exits with 1 for everything.
 fn kind_of(text: &str) -> FailureKind {
+    let text = text.to_lowercase();
     let has = |part: &str| text.contains(part);
-    if has("executable file not found") || (has("exec") && has("no such file or directory")) {
+    let not_found = has("executable file") && has("not found");
+    if not_found || (has("exec") && has("no such file or directory")) {
         FailureKind::CommandNotFound
     } else if has("exec") && (has("permission denied") || has("is a directory") || has("exec format error")) {
         FailureKind::NotExecutable

@@ -150,7 +150,9 @@ impl Reader {
     /// At the end of a file: goes on to the next one, if there is one, or finds that it was not the end.
     fn advance(&mut self) -> io::Result<Next> {
         if self.queue.is_empty() && self.follow.is_some() {
-            let After::Files(next, whole) = after(&self.path, self.input.identity()?)? else { return Ok(Next::Nothing) };
+            let After::Files(next, whole) = after(&self.path, self.input.identity()?)? else {
+                return Ok(Next::Nothing);
+            };
             // The writer has left the current file for good, but perhaps after we last looked. The locks of the next
             // ones, let go here, are taken again then.
             if self.input.fill()? > 0 {
