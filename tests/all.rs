@@ -24,3 +24,4 @@ mod same_words;
 mod stats;
 mod streams;
 mod structure;
+mod stuck;

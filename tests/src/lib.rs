@@ -4,6 +4,7 @@
 //! is dropped everything it made must be gone; what is left fails the test.
 
 pub mod evil;
+pub mod fuse;
 pub mod tar;
 
 use std::ffi::OsStr;

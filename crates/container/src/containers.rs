@@ -18,7 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Child;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use supervisor::protocol::{ForeignRuntime, PassedFd};
 use tokio::sync::watch;
 use volume::Volumes;
@@ -88,6 +88,9 @@ impl Options {
 /// Name of the runtime inside `dhow-init`.
 pub const BUILTIN_RUNTIME: &str = "dhow";
 
+/// How long a command waits for another one with the same container.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// All containers of one engine. Cheap to clone.
 #[derive(Clone)]
 pub struct Containers {
@@ -134,8 +137,8 @@ pub(crate) struct Container {
     state: Mutex<State>,
     changed: Condvar,
     seen: watch::Sender<Seen>,
-    /// Held through one change of state (start, the work after an end, removal …), never while waiting for the container.
-    turn: Mutex<()>,
+    /// Taken through one change of state (start, the work after an end, removal …), never while waiting for the container.
+    turn: (Mutex<bool>, Condvar),
     pub streams: Mutex<Streams>,
     pub prober: Mutex<crate::probe::Prober>,
     /// How many copies are at work in the root while it is mounted nowhere else.
@@ -162,6 +165,16 @@ pub(crate) struct Seen {
     pub removed: bool,
 }
 
+/// A container's turn; dropped, it is the next one's.
+pub(crate) struct Turn<'a>(&'a (Mutex<bool>, Condvar));
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.0) = false;
+        self.0.1.notify_one();
+    }
+}
+
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -184,7 +197,7 @@ impl Container {
             state: Mutex::new(state),
             changed: Condvar::new(),
             seen: watch::Sender::new(seen),
-            turn: Mutex::default(),
+            turn: Default::default(),
             streams: Mutex::default(),
             prober: Mutex::default(),
             copies: Default::default(),
@@ -221,8 +234,34 @@ impl Container {
     }
 
     /// One change of state at a time.
-    pub fn turn(&self) -> MutexGuard<'_, ()> {
-        lock(&self.turn)
+    pub fn turn(&self) -> Turn<'_> {
+        let mut taken = lock(&self.turn.0);
+        while *taken {
+            taken = self.turn.1.wait(taken).unwrap_or_else(PoisonError::into_inner);
+        }
+        *taken = true;
+        Turn(&self.turn)
+    }
+
+    /// The same for a client, who is told when what goes on does not end, as on a dead file system.
+    ///
+    /// # Errors
+    /// `Conflict`
+    pub fn turn_in_time(&self) -> Result<Turn<'_>> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut taken = lock(&self.turn.0);
+        while *taken {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(conflict!(
+                    "container {} is busy: what another command has begun with it has not ended for {PATIENCE:?}",
+                    self.id
+                ));
+            }
+            taken = self.turn.1.wait_timeout(taken, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *taken = true;
+        Ok(Turn(&self.turn))
     }
 
     pub fn watch(&self) -> watch::Receiver<Seen> {

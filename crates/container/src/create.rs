@@ -8,7 +8,7 @@ use crate::record::{self, Record, VERSION};
 use crate::rooms::Base;
 use crate::state::State;
 use crate::undo::Undo;
-use crate::{config, names, spec};
+use crate::{config, names, outside, spec};
 use api::container::{CreateContainer, Created, HostConfig};
 use oci::Platform;
 use std::os::unix::fs::DirBuilderExt;
@@ -29,7 +29,8 @@ impl Containers {
         let CreateContainer { mut config, host_config, networking_config } = request;
         let mut host = host_config.unwrap_or_default();
         let networking = networking_config.unwrap_or_default();
-        let mut warnings = check::create(&mut config, &mut host, &shared.host)?;
+        let exists = |path: &str| outside::exists(&shared.paths.init, path);
+        let mut warnings = check::create(&mut config, &mut host, &shared.host, &exists)?;
         let bare = if name.is_empty() { None } else { Some(names::check_name(name)?) };
         check_endpoints(&networking)?;
         shared.normalize(&mut host)?;
@@ -249,9 +250,8 @@ impl Shared {
         for bind in &host.binds {
             add(&mut all, mounts::parse_bind(bind, &host.volume_driver)?)?;
         }
-        let there = |path: &str| rustix::fs::stat(path).is_ok();
         for mount in &host.mounts {
-            add(&mut all, mounts::parse_mount(mount, there)?)?;
+            add(&mut all, mounts::parse_mount(mount, |_| Ok(true))?)?;
         }
         for destination in config.volumes.keys() {
             let destination = mounts::clean(destination);

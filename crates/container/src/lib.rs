@@ -7,6 +7,7 @@
 //!
 //! create.rs      check/  everything that can be refused      config.rs  the request over the image (pure)
 //!                mounts/ binds, --mount, tmpfs (pure)        names.rs   IDs and names
+//! outside.rs     paths of the host that users name, behind which a file system may hang
 //! start.rs       spec/   the OCI configuration (pure, golden tests)
 //!                seccomp/ the default filter as a table, clients' profiles
 //!                user.rs USER and groups (pure)              view.rs    files of layers without a mount
@@ -53,6 +54,7 @@ mod list;
 mod logs;
 mod mounts;
 mod names;
+mod outside;
 mod probe;
 mod record;
 mod recover;

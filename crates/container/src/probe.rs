@@ -173,7 +173,7 @@ impl Shared {
         let mut told = false;
         let mut patience = DYING;
         while matches!(heard, Heard::Late) {
-            let _ = c.ask_within(&Request::Signal { exec: Some(exec.id.clone()), signal: 9 }, Some(PATIENCE));
+            let _ = c.ask_within(&Request::Signal { exec: Some(exec.id.clone()), signal: 9 }, PATIENCE);
             heard = listening.until(Instant::now().checked_add(patience));
             if matches!(heard, Heard::Late) {
                 late(too_late(check, &listening.output));

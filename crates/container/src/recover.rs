@@ -21,6 +21,9 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 use supervisor::protocol::StartRecord;
 
+/// After so long a start does not hold up the next one any more.
+const LONG_START: Duration = Duration::from_secs(1);
+
 /// What was found out about a container that may be running.
 enum Life {
     /// It runs: its start, and its supervisor, whose end is its own.
@@ -243,11 +246,18 @@ impl Shared {
         let shared = self.clone();
         self.watcher.after(Duration::ZERO, move || {
             for c in wanted {
-                let _turn = c.turn();
-                let down = c.peek(|s| s.phase != Phase::Running && !s.removed && !s.removing);
-                if down && let Err(error) = shared.launch(&c, false) {
-                    tracing::error!(container = %c.id, "not started: {error}");
-                }
+                let (done, wait) = std::sync::mpsc::channel::<()>();
+                let of_start = shared.clone();
+                shared.watcher.after(Duration::ZERO, move || {
+                    let _done = done;
+                    let _turn = c.turn();
+                    let down = c.peek(|s| s.phase != Phase::Running && !s.removed && !s.removing);
+                    if down && let Err(error) = of_start.launch(&c, false) {
+                        tracing::error!(container = %c.id, "not started: {error}");
+                    }
+                });
+                // One after the other, but one that is stuck holds up the next ones only so long.
+                let _ = wait.recv_timeout(LONG_START);
             }
         });
     }

@@ -51,7 +51,7 @@ impl Containers {
                 Err(e) => return Err(e.context("could not kill container")),
             }
         }
-        let _turn = c.turn();
+        let _turn = c.turn_in_time()?;
         // Someone may have started it, or `--rm` may have removed it, before the turn was ours.
         if c.peek(|s| s.removed) {
             return Ok(());
@@ -72,7 +72,7 @@ impl Containers {
         }
         let shared = &self.shared;
         let c = shared.find(name)?;
-        let _turn = c.turn();
+        let _turn = c.turn_in_time()?;
         let old = c.record();
         if new.strip_prefix('/').unwrap_or(new) == old.name {
             return Err(invalid!("Renaming a container with the same name as its current name"));

@@ -5,6 +5,7 @@ use crate::containers::{BUILTIN_RUNTIME, Container, Containers, Shared, lock, no
 use crate::error::{Error, Result, conflict, invalid};
 use crate::files::{self, Place};
 use crate::mounts::{self, Kind};
+use crate::outside;
 use crate::record::Record;
 use crate::spec::{self, Input, Joined};
 use crate::state::{Endpoint, Phase};
@@ -56,7 +57,7 @@ impl Containers {
     /// `NotModified` when it runs; `Invalid` with exit code 126 or 127 in the state when its command cannot be executed.
     pub fn start(&self, name: &str) -> Result<()> {
         let c = self.shared.find(name)?;
-        let _turn = c.turn();
+        let _turn = c.turn_in_time()?;
         self.shared.check_startable(&c)?;
         self.shared.launch(&c, true)
     }
@@ -305,7 +306,7 @@ impl Shared {
             let source = match point.kind {
                 Kind::Tmpfs => String::new(),
                 Kind::Bind => {
-                    bind_source(&point.source, point.create_source)?;
+                    self.bind_source(&point.source, point.create_source)?;
                     point.source.clone()
                 }
                 Kind::Volume => self.volume_source(point, &mut parts.held)?,
@@ -334,6 +335,17 @@ impl Shared {
             });
         }
         Ok(out)
+    }
+
+    /// `-v` makes a missing directory on the host, `--mount` refuses.
+    fn bind_source(&self, source: &str, create: bool) -> Result<()> {
+        if create {
+            return outside::ensure(&self.paths.init, source);
+        }
+        match outside::exists(&self.paths.init, source)? {
+            true => Ok(()),
+            false => Err(invalid!("invalid mount config for type \"bind\": bind source path does not exist: {source}")),
+        }
     }
 
     /// Where a volume is; a part of it is opened, so that nothing moved in the volume leads out of it.
@@ -471,20 +483,6 @@ fn join(record: &Record) -> Result<network::Join> {
         ip: None,
         ports,
     })
-}
-
-/// `-v` makes a missing directory on the host, `--mount` refuses.
-fn bind_source(source: &str, create: bool) -> Result<()> {
-    match rustix::fs::stat(source) {
-        Ok(_) => Ok(()),
-        Err(rustix::io::Errno::NOENT) if create => std::fs::create_dir_all(source).map_err(|e| {
-            Error::System(format!("error while creating mount source path '{source}': mkdir {source}: {e}"))
-        }),
-        Err(rustix::io::Errno::NOENT) => {
-            Err(invalid!("invalid mount config for type \"bind\": bind source path does not exist: {source}"))
-        }
-        Err(e) => Err(Error::System(format!("stat {source}: {}", std::io::Error::from(e)))),
-    }
 }
 
 /// dockerd's sentence around the runtime's, and the exit code; clients look for words in it.

@@ -17,6 +17,8 @@ const STOP_TIMEOUT: i64 = 10;
 /// How long a killed container may take to end.
 const KILL_WAIT: Duration = Duration::from_secs(10);
 const LAST_WAIT: Duration = Duration::from_secs(2);
+/// How long a supervisor may take to answer: one that freezes processes gives up earlier.
+const ANSWER: Duration = Duration::from_secs(20);
 
 /// A signal by name or number.
 fn parse(signal: &str) -> Result<i32> {
@@ -65,7 +67,7 @@ impl Containers {
             stopped.map_err(wrong)?;
         }
         {
-            let _turn = c.turn();
+            let _turn = c.turn_in_time().map_err(wrong)?;
             if !c.peek(|s| s.is_running()) {
                 self.shared.check_startable(&c).and_then(|()| self.shared.launch(&c, true)).map_err(wrong)?;
             }
@@ -80,7 +82,7 @@ impl Containers {
     /// `Conflict` unless it runs and is not frozen.
     pub fn pause(&self, name: &str) -> Result<()> {
         let c = self.shared.find(name)?;
-        let _turn = c.turn();
+        let _turn = c.turn_in_time()?;
         c.peek(|s| match s.phase {
             Phase::Restarting => Err(text::restarting(&c.id)),
             Phase::Running if s.paused => Err(conflict!("Container {} is already paused", c.id)),
@@ -101,7 +103,7 @@ impl Containers {
     /// When it is not frozen.
     pub fn unpause(&self, name: &str) -> Result<()> {
         let c = self.shared.find(name)?;
-        let _turn = c.turn();
+        let _turn = c.turn_in_time()?;
         if !c.peek(|s| s.phase == Phase::Running && s.paused) {
             return Err(Error::System(format!("Container {} is not paused", c.id)));
         }
@@ -112,21 +114,44 @@ impl Containers {
 impl Container {
     /// One question to the supervisor.
     pub fn ask(&self, request: &Request) -> Result<Reply> {
-        self.ask_within(request, None)
+        self.ask_within(request, ANSWER)
     }
 
-    /// The same of someone who cannot wait for ever.
-    pub fn ask_within(&self, request: &Request, patience: Option<Duration>) -> Result<Reply> {
+    /// The same of someone who has other things to do.
+    pub fn ask_within(&self, request: &Request, patience: Duration) -> Result<Reply> {
         let unreachable = |e| Error::System(format!("cannot reach the supervisor of container {}: {e}", self.id));
         let socket = supervisor::connect(&self.run).map_err(unreachable)?;
-        socket.set_read_timeout(patience).map_err(unreachable)?;
-        match supervisor::request(&socket, request).map_err(|e| Error::System(e.to_string()))? {
+        socket.set_read_timeout(Some(patience)).map_err(unreachable)?;
+        let reply = supervisor::request(&socket, request).map_err(|e| match e.kind() {
+            std::io::ErrorKind::WouldBlock => {
+                Error::System(format!("the supervisor of container {} has not answered for {patience:?}", self.id))
+            }
+            _ => Error::System(e.to_string()),
+        });
+        match reply? {
             Reply::Failed(failure) => Err(match failure.kind {
                 supervisor::protocol::FailureKind::System => Error::System(failure.text),
                 _ => Error::Invalid(failure.text),
             }),
             reply => Ok(reply),
         }
+    }
+}
+
+impl Container {
+    /// What keeps it from dying, as far as its processes tell.
+    fn why_it_lives(&self) -> String {
+        // Not even SIGKILL ends a wait inside the kernel for a disk or a file system.
+        let waits = |pid: &i32| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let (before, after) = stat.rsplit_once(')')?;
+            let name = before.split_once('(')?.1;
+            after
+                .trim_start()
+                .starts_with('D')
+                .then(|| format!(": process {pid} ({name}) waits in the kernel for a file system or a device"))
+        };
+        self.pids().ok().and_then(|pids| pids.iter().find_map(waits)).unwrap_or_default()
     }
 }
 
@@ -168,7 +193,7 @@ impl Shared {
             }
         }
         // What follows an end (saving, leaving the network) is done when the turn is free again.
-        drop(c.turn());
+        drop(c.turn_in_time());
         self.tell(c, "stop", &[]);
         Ok(())
     }
@@ -187,14 +212,17 @@ impl Shared {
         }
         self.send(c, SIGKILL)?;
         if c.wait_until(Some(Instant::now() + KILL_WAIT), |s| !s.is_running()) {
-            drop(c.turn());
+            drop(c.turn_in_time());
             return Ok(());
         }
         // Every process of it, then, in case the first one is not the one that holds on.
         let _ = c.ask(&Request::SignalAll { signal: SIGKILL });
         match c.wait_until(Some(Instant::now() + LAST_WAIT), |s| !s.is_running()) {
             true => Ok(()),
-            false => Err(Error::System("tried to kill container, but did not receive an exit event".into())),
+            false => Err(Error::System(format!(
+                "tried to kill container, but did not receive an exit event{}",
+                c.why_it_lives()
+            ))),
         }
     }
 

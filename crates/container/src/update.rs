@@ -17,7 +17,7 @@ impl Containers {
         let warnings = check::update(&mut request.resources, &request.restart_policy, &shared.host)?;
         refuse_fixed(&request.resources)?;
         let c = shared.find(name)?;
-        let _turn = c.turn();
+        let _turn = c.turn_in_time()?;
         let wrong = |e: Error| e.context(&format!("Cannot update container {}", c.id));
         if c.peek(|s| s.removing || s.removed || s.phase == Phase::Dead) {
             return Err(wrong(conflict!("container is marked for removal and cannot be \"update\"")));

@@ -1,7 +1,7 @@
 //! The static binary beneath every container.
 //!
 //! ```text
-//! main.rs      dhow-init supervise | init -- CMD… | reap --cgroup PATH | runtime … | --version
+//! main.rs      dhow-init supervise | init -- CMD… | reap --cgroup PATH | look [--make] -- PATH | runtime … | --version
 //! builtin.rs   supervise: the Runtime over the runtime crate, by function call
 //! cli/         runtime: an OCI runtime with runc's command line
 //! init.rs      init: PID 1 of a container that was started with --init
@@ -23,6 +23,7 @@ use supervisor::serve::Runtime;
 const USAGE: &str = "usage: dhow-init supervise          start one container; the engine's socket is descriptor 0
        dhow-init init -- COMMAND …  be the first process of a container
        dhow-init reap --cgroup PATH end what a killed supervisor left behind
+       dhow-init look [--make] -- PATH   say whether a path of the host is there
        dhow-init runtime …          be an OCI runtime, as runc is one; also by a link named dhow-runtime
        dhow-init --version";
 
@@ -40,6 +41,8 @@ fn main() -> ExitCode {
         (Some("supervise"), []) => supervise(),
         (Some("init"), [dashes, command @ ..]) if dashes == "--" => init::run(command),
         (Some("reap"), [option, path]) if option == "--cgroup" => reap(&path.to_string_lossy()),
+        (Some("look"), [dashes, path]) if dashes == "--" => look(path.as_ref(), false),
+        (Some("look"), [make, dashes, path]) if make == "--make" && dashes == "--" => look(path.as_ref(), true),
         (Some("runtime"), arguments) => return ExitCode::from(u8::try_from(cli::run(arguments)).unwrap_or(255)),
         (Some("--version"), []) => {
             println!("dhow-init {}", env!("CARGO_PKG_VERSION"));
@@ -78,4 +81,26 @@ fn reap(path: &str) -> std::io::Result<i32> {
     cgroup.kill_all();
     cgroup.remove().map_err(failed)?;
     Ok(0)
+}
+
+/// Whether `path` is there: 0, or 2 if it is not. With `make` it is made a directory. What else goes wrong is printed: 1.
+///
+/// The engine has this done here because a dead file system would never let it go.
+fn look(path: &Path, make: bool) -> std::io::Result<i32> {
+    let shown = path.display();
+    match std::fs::metadata(path) {
+        Ok(_) => Ok(0),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            print!("stat {shown}: {e}");
+            Ok(1)
+        }
+        Err(_) if !make => Ok(2),
+        Err(_) => match std::fs::create_dir_all(path) {
+            Ok(()) => Ok(0),
+            Err(e) => {
+                print!("error while creating mount source path '{shown}': mkdir {shown}: {e}");
+                Ok(1)
+            }
+        },
+    }
 }

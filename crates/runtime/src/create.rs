@@ -127,6 +127,15 @@ pub(crate) fn end(pidfd: BorrowedFd) {
     let _ = rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED));
 }
 
+/// Kills, and reaps what dies of it at once. What waits in the kernel for a dead file system dies when that lets it go.
+pub(crate) fn end_soon(pidfd: BorrowedFd) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let _ = sys::process::pidfd_send_signal(pidfd, libc::SIGKILL);
+    let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+    let _ = rustix::io::retry_on_intr(|| poll(&mut [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)], Some(&second)));
+    let _ = rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+}
+
 /// Makes a container up to the point where only the execve of its command is left.
 ///
 /// # Errors

@@ -12,11 +12,15 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::thread::CpuSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 use sys::clone::{Cloned, flags as ns};
 use sys::rootfs;
 
 /// What clients search for in front of every failure of an exec.
 const EXEC_FAILED: &str = "OCI runtime exec failed: exec failed: unable to start container process: ";
+
+/// How long a process may take from its birth to its command.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A process that was added to a container; not yet waited for.
 #[derive(Debug)]
@@ -58,7 +62,7 @@ struct Attempt(Option<OwnedFd>);
 impl Drop for Attempt {
     fn drop(&mut self) {
         if let Some(pidfd) = &self.0 {
-            create::end(pidfd.as_fd());
+            create::end_soon(pidfd.as_fd());
         }
     }
 }
@@ -79,6 +83,10 @@ fn run(
     }
     let (before, after) = affinity(process)?;
     let (socket, theirs) = sync::pair()?;
+    if detached.is_none() {
+        // The caller has a whole container to look after, which must not wait for a dead file system with one process.
+        socket.set_patience(PATIENCE)?;
+    }
     // A CPU set for the time before the cgroup needs such a time.
     let born_in = if before.is_none() { target.cgroup.v2_fd() } else { None };
     let joins_pid = target.namespaces & ns::NEWPID != 0;

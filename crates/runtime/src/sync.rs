@@ -26,6 +26,7 @@ use crate::{Failure, FailureKind};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// The longest packet; a failure's text is cut to fit.
 const MAX: usize = 64 << 10;
@@ -74,6 +75,13 @@ pub(crate) fn pair() -> Result<(Socket, Socket), Failure> {
 impl Socket {
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+
+    /// Reports are not waited for any longer than this.
+    pub fn set_patience(&self, patience: Duration) -> Result<(), Failure> {
+        use rustix::net::sockopt::{Timeout, set_socket_timeout};
+        set_socket_timeout(&self.0, Timeout::Recv, Some(patience))
+            .map_err(|e| Failure::system("start", "set the patience", e))
     }
 
     fn send(&self, letter: u8, rest: &[u8]) -> Result<(), Errno> {
@@ -154,7 +162,12 @@ impl Socket {
             Err(Errno::CONNRESET) => sys::socket::recv_with_fds(self.as_fd(), &mut packet),
             other => other,
         };
-        let (length, fds) = received.map_err(|e| Failure::system("start", "wait for the container's process", e))?;
+        let (length, fds) = received.map_err(|e| match e {
+            Errno::AGAIN => {
+                Failure::system("start", "the process waits in the kernel for a file system", Errno::TIMEDOUT)
+            }
+            e => Failure::system("start", "wait for the container's process", e),
+        })?;
         let mut fds = fds.into_iter();
         match (&packet[..length], fds.next()) {
             (b"", _) => Ok(Report::Closed),

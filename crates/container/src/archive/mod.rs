@@ -354,7 +354,7 @@ impl Shared {
         if let Some((pid, start)) = running {
             return Ok((Root::Running { pid, start }, None));
         }
-        let _turn = c.turn();
+        let _turn = c.turn_in_time()?;
         // It may have been started, or removed, before the turn came.
         let (pid, start, phase, removed) = c.peek(|s| (s.pid, s.pid_start, s.phase, s.removed || s.removing));
         if phase == Phase::Running {

@@ -30,16 +30,21 @@ const MAX_HOSTNAME: usize = 64;
 /// The largest sum of everything of a request that becomes arguments and environment.
 const MAX_STRINGS: usize = 4 << 20;
 
-/// Checks a create request and discards what the kernel cannot do.
+/// Checks a create request and discards what the kernel cannot do. `exists` says whether a path of the host is there.
 ///
 /// # Errors
 /// The first thing wrong.
-pub(crate) fn create(config: &mut ContainerConfig, host: &mut HostConfig, facts: &Host) -> Result<Vec<String>> {
+pub(crate) fn create(
+    config: &mut ContainerConfig,
+    host: &mut HostConfig,
+    facts: &Host,
+    exists: &dyn Fn(&str) -> Result<bool>,
+) -> Result<Vec<String>> {
     modes::network(config, host)?;
     modes::isolation(host)?;
     limits::realtime(&host.resources, facts)?;
     container(config)?;
-    let mut warnings = host_config(host, facts)?;
+    let mut warnings = host_config(host, facts, exists)?;
     warnings.extend(limits::check(&mut host.resources, facts, false)?);
     if config.hostname.len() > MAX_HOSTNAME {
         return Err(invalid!("hostname {:?} is too long (maximum {MAX_HOSTNAME} bytes)", config.hostname));
@@ -143,13 +148,12 @@ pub(crate) fn mac(text: &str) -> Result<[u8; 6]> {
     }
 }
 
-fn host_config(host: &HostConfig, facts: &Host) -> Result<Vec<String>> {
+fn host_config(host: &HostConfig, facts: &Host, exists: &dyn Fn(&str) -> Result<bool>) -> Result<Vec<String>> {
     if host.auto_remove && !matches!(host.restart_policy.name.as_str(), "" | "no") {
         return Err(invalid!("can't create 'AutoRemove' container with restart policy"));
     }
-    let there = |path: &str| rustix::fs::stat(path).is_ok();
     for mount in &host.mounts {
-        crate::mounts::parse_mount(mount, there)?;
+        crate::mounts::parse_mount(mount, exists)?;
     }
     for extra in &host.extra_hosts {
         extra_host(extra)?;

@@ -33,7 +33,7 @@ fn facts() -> Host {
 fn refused(change: impl Fn(&mut ContainerConfig, &mut HostConfig)) -> String {
     let (mut config, mut host) = Default::default();
     change(&mut config, &mut host);
-    create(&mut config, &mut host, &facts()).expect_err("refused").to_string()
+    create(&mut config, &mut host, &facts(), &|_| Ok(true)).expect_err("refused").to_string()
 }
 
 fn limit(change: impl Fn(&mut Resources)) -> String {
@@ -98,7 +98,7 @@ fn what_the_kernel_lacks_is_discarded_with_a_warning() {
         capabilities: (1 << 41) - 1,
         ..Host::default()
     };
-    let warnings = create(&mut ContainerConfig::default(), &mut host, &bare).unwrap();
+    let warnings = create(&mut ContainerConfig::default(), &mut host, &bare, &|_| Ok(true)).unwrap();
     assert_eq!(
         warnings,
         [

@@ -115,7 +115,7 @@ fn target_ok(target: &str) -> Result<()> {
 ///
 /// # Errors
 /// In Docker's words: `invalid mount config for type "bind": …`.
-pub(crate) fn parse_mount(mount: &Mount, exists: impl Fn(&str) -> bool) -> Result<MountPoint> {
+pub(crate) fn parse_mount(mount: &Mount, exists: impl Fn(&str) -> Result<bool>) -> Result<MountPoint> {
     let wrong = |e: Error| match e {
         missing @ Error::NotFound(_) => missing,
         unsupported @ Error::Unsupported(_) => unsupported,
@@ -138,7 +138,7 @@ fn extra(field: &str, there: bool) -> Result<()> {
     if there { Err(invalid!("field {field} must not be specified")) } else { Ok(()) }
 }
 
-fn bind(mount: &Mount, point: MountPoint, exists: impl Fn(&str) -> bool) -> Result<MountPoint> {
+fn bind(mount: &Mount, point: MountPoint, exists: impl Fn(&str) -> Result<bool>) -> Result<MountPoint> {
     if mount.source.is_empty() {
         return Err(invalid!("field Source must not be empty"));
     }
@@ -152,7 +152,7 @@ fn bind(mount: &Mount, point: MountPoint, exists: impl Fn(&str) -> bool) -> Resu
     if !mount.source.starts_with('/') || mount.source.contains('\0') {
         return Err(invalid!("invalid mount path: '{}' mount path must be absolute", mount.source));
     }
-    if !options.create_mountpoint && !exists(&mount.source) {
+    if !options.create_mountpoint && !exists(&mount.source)? {
         return Err(invalid!("bind source path does not exist: {}", mount.source));
     }
     Ok(MountPoint {
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn mounts() {
-        let err = |m: Mount| parse_mount(&m, |_| false).unwrap_err().to_string();
+        let err = |m: Mount| parse_mount(&m, |_| Ok(false)).unwrap_err().to_string();
         assert_eq!(
             err(mount("bind", "/no/such", "/d")),
             "invalid mount config for type \"bind\": bind source path does not exist: /no/such"
@@ -307,9 +307,9 @@ mod tests {
             bind_options: Some(BindOptions { create_mountpoint: true, ..Default::default() }),
             ..mount("bind", "/no/such", "/d")
         };
-        assert!(parse_mount(&made, |_| false).unwrap().create_source);
+        assert!(parse_mount(&made, |_| Ok(false)).unwrap().create_source);
         assert_eq!(
-            parse_mount(&mount("tmpfs", "", "/t"), |_| false).unwrap().options,
+            parse_mount(&mount("tmpfs", "", "/t"), |_| Ok(false)).unwrap().options,
             ["noexec", "nosuid", "nodev", "rprivate"]
         );
     }
