@@ -13,6 +13,7 @@ pub use stats::*;
 use crate::go::{List, Map, is_default, objects};
 use crate::network::EndpointSettings;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// The time that Docker prints for "never".
 pub const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -82,6 +83,29 @@ objects! {
         containers_deleted: List<String>,
         space_reclaimed: u64,
     }
+}
+
+/// What a table shows of a container: fields of [`ContainerSummary`], borrowed from where they are. With `brief=1`
+/// `GET /containers/json` answers with these alone, empty ones left out, and with the image's ID only where it stands for
+/// the image's name; that is an addition of ours, and other engines, which do not know it, answer with more.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)]
+pub struct SummaryLine<'a> {
+    #[serde(borrow)]
+    pub id: Cow<'a, str>,
+    pub names: List<String>,
+    #[serde(borrow)]
+    pub image: Cow<'a, str>,
+    #[serde(rename = "ImageID", borrow, skip_serializing_if = "str::is_empty")]
+    pub image_id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub command: Cow<'a, str>,
+    pub created: i64,
+    #[serde(skip_serializing_if = "List::is_empty")]
+    pub ports: List<Port>,
+    #[serde(borrow)]
+    pub status: Cow<'a, str>,
 }
 
 /// One port of a summary.

@@ -1,5 +1,7 @@
 //! Sizes and durations as Docker's users write and read them.
 
+use std::fmt;
+
 /// Reads `64m`, `1.5GiB`, `1024`: powers of 1024, as memory is given.
 ///
 /// # Errors
@@ -81,21 +83,31 @@ fn general(value: f64, digits: usize) -> String {
 }
 
 /// `About a minute`, `3 hours`, `2 weeks`: as `docker ps` speaks of ages.
-pub fn human_duration(seconds: i64) -> String {
-    let minutes = seconds / 60;
-    let hours = (seconds as f64 / 3600.0).round() as i64;
-    match seconds {
-        s if s < 1 => "Less than a second".into(),
-        1 => "1 second".into(),
-        s if s < 60 => format!("{s} seconds"),
-        _ if minutes == 1 => "About a minute".into(),
-        _ if minutes < 60 => format!("{minutes} minutes"),
-        _ if hours == 1 => "About an hour".into(),
-        _ if hours < 48 => format!("{hours} hours"),
-        _ if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
-        _ if hours < 24 * 30 * 2 => format!("{} weeks", hours / 24 / 7),
-        _ if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
-        s => format!("{} years", s / 3600 / 24 / 365),
+pub fn human_duration(seconds: i64) -> impl fmt::Display {
+    HumanDuration(seconds)
+}
+
+struct HumanDuration(i64);
+
+impl fmt::Display for HumanDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0;
+        let minutes = seconds / 60;
+        let hours = (seconds as f64 / 3600.0).round() as i64;
+        let (number, unit) = match seconds {
+            s if s < 1 => return f.write_str("Less than a second"),
+            1 => return f.write_str("1 second"),
+            s if s < 60 => (s, "seconds"),
+            _ if minutes == 1 => return f.write_str("About a minute"),
+            _ if minutes < 60 => (minutes, "minutes"),
+            _ if hours == 1 => return f.write_str("About an hour"),
+            _ if hours < 48 => (hours, "hours"),
+            _ if hours < 24 * 7 * 2 => (hours / 24, "days"),
+            _ if hours < 24 * 30 * 2 => (hours / 24 / 7, "weeks"),
+            _ if hours < 24 * 365 * 2 => (hours / 24 / 30, "months"),
+            s => (s / 3600 / 24 / 365, "years"),
+        };
+        write!(f, "{number} {unit}")
     }
 }
 
@@ -155,7 +167,7 @@ mod tests {
             (60 * 86400, "2 months"),
             (730 * 86400, "2 years"),
         ] {
-            assert_eq!(human_duration(seconds), want, "{seconds}");
+            assert_eq!(human_duration(seconds).to_string(), want, "{seconds}");
         }
     }
 }

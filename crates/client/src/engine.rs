@@ -21,10 +21,12 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Deserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::io;
+use std::marker::PhantomData;
 use std::task::{Context, Poll, Waker};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -404,8 +406,7 @@ impl<'a> Engine<'a> {
 
     /// Sends a request and reads its answer.
     pub async fn fetch<T: DeserializeOwned>(&self, ask: Ask) -> Result<T> {
-        let bytes = self.bytes(ask).await?;
-        serde_json::from_slice(&bytes).map_err(|e| Failure::new(format!("Error reading remote info: {e}")))
+        serde_json::from_slice(&self.bytes(ask).await?).map_err(|e| unreadable(&e))
     }
 
     /// Sends a request whose answer does not matter.
@@ -425,6 +426,31 @@ impl<'a> Engine<'a> {
             .map_err(|_| Failure::new("the connection to the engine is of an unknown kind"))?;
         Ok(Hijacked { socket: parts.io.into_inner(), early: parts.read_buf })
     }
+}
+
+/// Takes the items of an answer that is a list, one by one: a long list is never in memory as a whole.
+pub fn read_each<'a, T: Deserialize<'a>>(answer: &'a [u8], take: impl FnMut(T)) -> Result<()> {
+    struct Each<T, F>(F, PhantomData<T>);
+    impl<'a, T: Deserialize<'a>, F: FnMut(T)> Visitor<'a> for Each<T, F> {
+        type Value = ();
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+        fn visit_seq<A: SeqAccess<'a>>(mut self, mut items: A) -> std::result::Result<(), A::Error> {
+            while let Some(item) = items.next_element()? {
+                (self.0)(item);
+            }
+            Ok(())
+        }
+    }
+    let text = std::str::from_utf8(answer).map_err(|e| unreadable(&e))?;
+    let mut json = serde_json::Deserializer::from_str(text);
+    let done = json.deserialize_seq(Each(take, PhantomData)).and_then(|()| json.end());
+    done.map_err(|e| unreadable(&e))
+}
+
+fn unreadable(error: &dyn std::error::Error) -> Failure {
+    Failure::new(format!("Error reading remote info: {error}"))
 }
 
 /// A connection that is no longer HTTP.

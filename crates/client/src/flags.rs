@@ -237,6 +237,10 @@ fn set(parsed: &mut Parsed, flag: &'static Flag, value: String) -> Result<()> {
 
 /// Go's `%q`, near enough for what people type.
 pub fn quote(text: &str) -> String {
+    let plain = |b: u8| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\';
+    if text.bytes().all(plain) {
+        return format!("\"{text}\"");
+    }
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {

@@ -12,6 +12,7 @@ pub mod time;
 pub mod typed;
 
 use crate::failure::{Failure, Result};
+use std::borrow::Cow;
 use template::{Functions, Template, Value};
 
 /// A list: what kind of rows, and their columns.
@@ -98,12 +99,12 @@ fn label_header(args: &[Value]) -> std::result::Result<Value, String> {
 }
 
 /// Cuts text to a width, the last place being an ellipsis.
-pub fn ellipsis(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_string();
+pub fn ellipsis(text: &str, width: usize) -> Cow<'_, str> {
+    if text.len() <= width || text.chars().count() <= width {
+        return text.into();
     }
     let head: String = text.chars().take(width.saturating_sub(1)).collect();
-    format!("{head}…")
+    format!("{head}…").into()
 }
 
 /// The first twelve digits of an ID, without the algorithm.

@@ -11,6 +11,8 @@ const LINE: u64 = 64 << 10;
 const HEADERS: usize = 256;
 /// Longest answer that is read whole.
 const BODY: u64 = 1 << 30;
+/// So much memory is taken before anything has come.
+const AT_ONCE: u64 = 1 << 20;
 
 /// A blocking connection.
 pub trait Stream: Read + Write {}
@@ -74,6 +76,7 @@ fn read(from: &mut impl BufRead) -> io::Result<Answer> {
         if length > BODY {
             return Err(invalid("an answer that is too long"));
         }
+        body.reserve_exact(length.min(AT_ONCE) as usize);
         if from.take(length).read_to_end(&mut body)? as u64 != length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

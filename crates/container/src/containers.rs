@@ -134,7 +134,7 @@ pub(crate) struct Container {
     /// `<run>/<id>`
     pub run: PathBuf,
     record: RwLock<Arc<Record>>,
-    state: Mutex<State>,
+    state: Mutex<Arc<State>>,
     changed: Condvar,
     seen: watch::Sender<Seen>,
     /// Taken through one change of state (start, the work after an end, removal …), never while waiting for the container.
@@ -194,7 +194,7 @@ impl Container {
             run: paths.run.join(&id),
             id,
             record: RwLock::new(Arc::new(record)),
-            state: Mutex::new(state),
+            state: Mutex::new(Arc::new(state)),
             changed: Condvar::new(),
             seen: watch::Sender::new(seen),
             turn: Default::default(),
@@ -213,8 +213,8 @@ impl Container {
         *self.record.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(record);
     }
 
-    /// What it does, as a copy.
-    pub fn state(&self) -> State {
+    /// What it does, at this moment.
+    pub fn state(&self) -> Arc<State> {
         lock(&self.state).clone()
     }
 
@@ -226,7 +226,7 @@ impl Container {
     /// Changes the state and wakes whoever waits for it.
     pub fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = lock(&self.state);
-        let out = change(&mut state);
+        let out = change(Arc::make_mut(&mut state));
         let (running, exits) = (state.is_running(), state.exits);
         self.seen.send_replace(Seen { running, exits, code: state.exit_code, removed: state.removed });
         self.changed.notify_all();
@@ -285,7 +285,7 @@ impl Container {
 
     /// Writes the state; a disk that refuses is reported and does not stop what happens.
     pub fn save(&self) {
-        let mut state = self.state();
+        let mut state = Arc::unwrap_or_clone(self.state());
         state.version = crate::record::VERSION;
         if state.removed {
             return;

@@ -8,8 +8,9 @@ use crate::mounts::Kind;
 use crate::record::Record;
 use crate::state::{Phase, State};
 use api::Map;
-use api::container::{ContainerSummary, Port, SummaryHostConfig, SummaryNetworks};
+use api::container::{ContainerSummary, Port, SummaryHostConfig, SummaryLine, SummaryNetworks};
 use api::filters::Filters;
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -57,12 +58,12 @@ struct Wanted {
 }
 
 /// Which image a name means now; a hundred containers have few names.
-type Names = HashMap<String, Option<String>>;
+type Names<'c> = HashMap<&'c str, Option<String>>;
 
 struct Candidate {
     container: Arc<Container>,
     record: Arc<Record>,
-    state: State,
+    state: Arc<State>,
 }
 
 impl Containers {
@@ -71,6 +72,26 @@ impl Containers {
     /// # Errors
     /// For filters that make no sense.
     pub fn list(&self, what: &List) -> Result<Vec<ContainerSummary>> {
+        let (now, mut names) = (now_ns(), Names::default());
+        self.chosen(what)?.iter().map(|c| self.summary(c, what.size, now, &mut names)).collect()
+    }
+
+    /// Shows the containers that are wanted, newest first, by what a table has of them.
+    ///
+    /// # Errors
+    /// As [`Containers::list`].
+    pub fn brief<T>(&self, what: &List, show: impl FnOnce(&[SummaryLine<'_>]) -> T) -> Result<T> {
+        let (now, mut names) = (now_ns(), Names::default());
+        let chosen = self.chosen(what)?;
+        let brief = |c| {
+            let line = self.line(c, now, &mut names);
+            SummaryLine { image_id: if line.image == line.image_id { line.image_id } else { Cow::default() }, ..line }
+        };
+        let lines: Vec<SummaryLine<'_>> = chosen.iter().map(brief).collect();
+        Ok(show(&lines))
+    }
+
+    fn chosen(&self, what: &List) -> Result<Vec<Candidate>> {
         let wanted = self.understand(&what.filters)?;
         let all = what.all || what.limit > 0 || what.filters.contains("status");
         let mut candidates: Vec<Candidate> = self
@@ -84,9 +105,7 @@ impl Containers {
             .into_iter()
             .filter(|c| (all || c.state.is_running()) && self.is_wanted(c, &what.filters, &wanted));
         let limit = if what.limit > 0 { what.limit } else { usize::MAX };
-        let now = now_ns();
-        let mut names = Names::default();
-        shown.take(limit).map(|c| self.summary(&c, what.size, now, &mut names)).collect()
+        Ok(shown.take(limit).collect())
     }
 
     fn understand(&self, filters: &Filters) -> Result<Wanted> {
@@ -156,27 +175,41 @@ impl Containers {
             && (wanted.publish.is_empty() && wanted.expose.is_empty() || port_wanted(record, state, wanted))
     }
 
-    fn summary(&self, c: &Candidate, size: bool, now: u64, names: &mut Names) -> Result<ContainerSummary> {
+    fn line<'c>(&self, c: &'c Candidate, now: u64, names: &mut Names<'c>) -> SummaryLine<'c> {
         let (record, state) = (&c.record, &c.state);
-        let (size_rw, size_root_fs) = if size { self.shared.sizes(&c.container.id, &record.image)? } else { (0, 0) };
         // When the name has moved to another image, the image is shown by its ID.
         let named = &record.config.image;
         let now_of = || self.shared.rooms.images.id(named).ok().map(|id| id.to_string());
-        let same =
-            named == &record.image || names.entry(named.clone()).or_insert_with(now_of).as_ref() == Some(&record.image);
-        Ok(ContainerSummary {
-            id: c.container.id.clone(),
-            names: vec![format!("/{}", record.name)].into(),
-            image: if same { named.clone() } else { record.image.clone() },
-            image_id: record.image.clone(),
+        let same = named == &record.image || names.entry(named).or_insert_with(now_of).as_ref() == Some(&record.image);
+        SummaryLine {
+            id: (&c.container.id).into(),
+            names: vec![["/", &record.name].concat()].into(),
+            image: if same { named.into() } else { (&record.image).into() },
+            image_id: (&record.image).into(),
             command: command(record),
             created: (record.created_ns / 1_000_000_000) as i64,
             ports: summary_ports(record, state).into(),
+            status: state.human(now).into(),
+        }
+    }
+
+    fn summary<'c>(&self, c: &'c Candidate, size: bool, now: u64, names: &mut Names<'c>) -> Result<ContainerSummary> {
+        let (record, state) = (&c.record, &c.state);
+        let (size_rw, size_root_fs) = if size { self.shared.sizes(&c.container.id, &record.image)? } else { (0, 0) };
+        let line = self.line(c, now, names);
+        Ok(ContainerSummary {
+            id: line.id.into(),
+            names: line.names,
+            image: line.image.into(),
+            image_id: line.image_id.into(),
+            command: line.command.into(),
+            created: line.created,
+            ports: line.ports,
+            status: line.status.into(),
             size_rw,
             size_root_fs,
             labels: if record.config.labels.is_null() { Map::empty() } else { record.config.labels.clone() },
             state: state.status().into(),
-            status: state.human(now),
             host_config: SummaryHostConfig {
                 network_mode: record.host_config.network_mode.clone(),
                 annotations: record.host_config.annotations.clone(),
@@ -188,10 +221,13 @@ impl Containers {
 }
 
 /// The command in one line; arguments with spaces are quoted.
-fn command(record: &Record) -> String {
-    let quote = |a: &String| if a.contains(' ') { format!("'{a}'") } else { a.clone() };
-    let args: Vec<String> = record.args.iter().map(quote).collect();
-    if args.is_empty() { record.path.clone() } else { format!("{} {}", record.path, args.join(" ")) }
+fn command(record: &Record) -> Cow<'_, str> {
+    let mut line = Cow::from(&record.path);
+    for argument in &record.args {
+        let quote = if argument.contains(' ') { "'" } else { "" };
+        line.to_mut().extend([" ", quote, argument, quote]);
+    }
+    line
 }
 
 /// Published ports, and those that are only exposed.

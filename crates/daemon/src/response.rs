@@ -31,10 +31,10 @@ pub fn no_content() -> Response<Body> {
 
 /// One JSON value and a newline, as Go's encoder ends it.
 pub fn json<T: Serialize>(status: StatusCode, value: &T) -> Response<Body> {
-    let mut bytes = match serde_json::to_vec(value) {
-        Ok(bytes) => bytes,
-        Err(e) => return error(&Error::internal(format!("encoding the answer: {e}"))),
-    };
+    let mut bytes = Vec::with_capacity(1024);
+    if let Err(e) = serde_json::to_writer(&mut bytes, value) {
+        return error(&Error::internal(format!("encoding the answer: {e}")));
+    }
     bytes.push(b'\n');
     text(status, JSON, bytes)
 }

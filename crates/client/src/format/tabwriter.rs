@@ -1,5 +1,7 @@
 //! Go's `text/tabwriter`, as Docker's tables use it: cells end with a tab, columns are blocks of adjacent lines.
 
+use std::ops::Range;
+
 /// How cells are padded.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
@@ -14,44 +16,53 @@ pub const LIST: Layout = Layout { min_width: 10, padding: 3 };
 
 /// Aligns the columns of `text`.
 pub fn align(text: &str, layout: Layout) -> String {
-    let lines: Vec<Vec<&str>> = text.split('\n').map(|line| line.split('\t').collect()).collect();
-    let mut widths: Vec<Vec<usize>> = lines.iter().map(|cells| vec![0; cells.len()]).collect();
-    block(&lines, &mut widths, 0, lines.len(), 0, layout);
+    let mut cells = Vec::with_capacity(text.len() / 8);
+    let mut lines = Vec::with_capacity(text.len() / 64);
+    for line in text.split('\n') {
+        let first = cells.len();
+        cells.extend(line.split('\t').map(|text| Cell { text, length: text.chars().count(), width: 0 }));
+        lines.push(first..cells.len());
+    }
+    block(&lines, &mut cells, 0, layout);
     let mut out = String::with_capacity(text.len() * 2);
-    for (i, cells) in lines.iter().enumerate() {
+    for (i, line) in lines.iter().enumerate() {
         if i > 0 {
             out.push('\n');
         }
-        for (column, cell) in cells.iter().enumerate() {
-            out.push_str(cell);
-            if column + 1 < cells.len() {
-                let width = widths[i][column];
-                out.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count())));
-            }
+        for cell in &cells[line.clone()] {
+            out.push_str(cell.text);
+            pad(&mut out, cell.width.saturating_sub(cell.length));
         }
     }
     out
 }
 
-/// Sets the widths of a column for lines `from..to`; a line without that column ends a block.
-fn block(lines: &[Vec<&str>], widths: &mut [Vec<usize>], from: usize, to: usize, column: usize, layout: Layout) {
-    let mut i = from;
-    while i < to {
-        if column + 1 >= lines[i].len() {
-            i += 1;
-            continue;
+struct Cell<'t> {
+    text: &'t str,
+    /// In characters.
+    length: usize,
+    /// Of its column; 0 for the last cell of a line, which ends with no tab.
+    width: usize,
+}
+
+/// Sets the widths of a column and of those that follow it; a line without that column ends a block.
+fn block(lines: &[Range<usize>], cells: &mut [Cell<'_>], column: usize, layout: Layout) {
+    let has = |line: &Range<usize>| column + 1 < line.len();
+    for block in lines.chunk_by(|a, b| has(a) && has(b)).filter(|block| has(&block[0])) {
+        let widest = block.iter().map(|line| cells[line.start + column].length).max().unwrap_or(0);
+        for line in block {
+            cells[line.start + column].width = layout.min_width.max(widest + layout.padding);
         }
-        let begin = i;
-        let mut width = layout.min_width;
-        while i < to && column + 1 < lines[i].len() {
-            let cell = lines[i][column].chars().count();
-            width = width.max(cell + layout.padding);
-            i += 1;
-        }
-        for line in widths.iter_mut().take(i).skip(begin) {
-            line[column] = width;
-        }
-        block(lines, widths, begin, i, column + 1, layout);
+        self::block(block, cells, column + 1, layout);
+    }
+}
+
+fn pad(out: &mut String, mut spaces: usize) {
+    const SPACES: &str = "                                                                ";
+    while spaces > 0 {
+        let some = spaces.min(SPACES.len());
+        out.push_str(&SPACES[..some]);
+        spaces -= some;
     }
 }
 

@@ -297,7 +297,7 @@ pub async fn history(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
                     field("ID", if trunc { short_id(&item.id) } else { &item.id }),
                     field("CreatedSince", if human { since } else { time::rfc3339_local(item.created) }),
                     field("CreatedAt", time::rfc3339_local(item.created)),
-                    field("CreatedBy", if trunc { ellipsis(&by, 45) } else { by }),
+                    field("CreatedBy", if trunc { ellipsis(&by, 45) } else { by.into() }),
                     field("Size", if human { human_size_with(item.size as f64, 3) } else { item.size.to_string() }),
                     field("Comment", item.comment.clone()),
                 ],

@@ -1,17 +1,20 @@
 //! ps
 
 use super::filters;
-use crate::engine::{Ask, Engine};
+use crate::engine::{self, Ask, Engine};
 use crate::failure::{Failure, Result};
 use crate::flags::{Parsed, quote};
-use crate::format::{List, ellipsis, field, label_list, label_method, ports, row, short_id, time};
+use crate::format::{List, ellipsis, field, label_list, label_method, ports, row, short_id, tabwriter, time};
 use crate::{output, reference};
-use api::container::ContainerSummary;
+use api::container::{ContainerSummary, SummaryLine};
 use api::units::human_size_with;
+use std::borrow::Cow;
 use template::{Template, Value};
 
 const KIND: &str = "*formatter.ContainerContext";
 const TABLE: &str = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
+/// The first line of that.
+const HEAD: &str = "CONTAINER ID\tIMAGE\tCOMMAND\tCREATED\tSTATUS\tPORTS\tNAMES\n";
 /// Columns.
 pub const HEADERS: [(&str, &str); 15] = [
     ("ID", "CONTAINER ID"),
@@ -56,17 +59,28 @@ pub async fn ps(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     if !filters.is_empty() {
         ask = ask.query("filters", filters.to_query());
     }
-    let containers: Vec<ContainerSummary> = engine.fetch(ask).await?;
     let trunc = !flags.is("no-trunc");
-    if quiet && format == "{{.ID}}" {
-        // nothing to format
-        let ids: String =
-            containers.iter().map(|c| format!("{}\n", if trunc { short_id(&c.id) } else { &c.id })).collect();
-        return crate::output::print(&ids);
+    let ids = quiet && format == "{{.ID}}";
+    if ids || format == TABLE {
+        let answer = engine.bytes(ask.query("brief", "1")).await?;
+        let mut text = String::from(if ids { "" } else { HEAD });
+        engine::read_each(&answer, |line: SummaryLine<'_>| match ids {
+            true => text.extend([if trunc { short_id(&line.id) } else { &line.id }, "\n"]),
+            false => add(&mut text, &line, trunc),
+        })?;
+        return output::print(&if ids { text } else { tabwriter::align(&text, tabwriter::LIST) });
     }
-    let make = if format == TABLE { in_table } else { container };
-    let rows: Vec<Value> = containers.iter().map(|c| make(c, trunc)).collect();
-    crate::output::print(&List { headers: &HEADERS }.render(&format, &rows)?)
+    let containers: Vec<ContainerSummary> = engine.fetch(ask).await?;
+    let rows: Vec<Value> = containers.iter().map(|c| container(c, trunc)).collect();
+    output::print(&List { headers: &HEADERS }.render(&format, &rows)?)
+}
+
+/// Adds what [`TABLE`] makes of a container, without the machinery of templates: most lists are this one.
+fn add(text: &mut String, line: &SummaryLine<'_>, trunc: bool) {
+    let Cells { id, image, command, running_for, status, ports, names } = Cells::of(line, trunc);
+    let tab = "\t";
+    let cells = [id, tab, &image, tab, &command, tab, &running_for, tab, status, tab, &ports, tab, &names, "\n"];
+    text.extend(cells);
 }
 
 fn shows_size(format: &str) -> bool {
@@ -108,35 +122,42 @@ fn choose(source: &str, quiet: bool, size: bool) -> String {
 }
 
 /// What the table without further wishes shows of a container.
-fn in_table(c: &ContainerSummary, trunc: bool) -> Value {
-    row(KIND, main_fields(c, trunc))
+struct Cells<'a> {
+    id: &'a str,
+    image: Cow<'a, str>,
+    command: String,
+    running_for: String,
+    status: &'a str,
+    ports: String,
+    names: Cow<'a, str>,
 }
 
-fn main_fields(c: &ContainerSummary, trunc: bool) -> Vec<(String, Value)> {
-    let names: Vec<&str> = c.names.iter().map(|n| n.strip_prefix('/').unwrap_or(n)).collect();
-    let names = match names.iter().find(|n| !n.contains('/')).filter(|_| trunc) {
-        Some(own) => (*own).to_string(),
-        None => names.join(","),
-    };
-    let command = if trunc { ellipsis(&c.command, 20) } else { c.command.clone() };
-    vec![
-        field("ID", if trunc { short_id(&c.id) } else { &c.id }),
-        field("Names", names),
-        field("Image", image(c, trunc)),
-        field("Command", quote(&command)),
-        field("RunningFor", time::ago(c.created)),
-        field("Ports", ports::line(&c.ports)),
-        field("Status", c.status.clone()),
-    ]
+impl<'a> Cells<'a> {
+    fn of(c: &'a SummaryLine<'_>, trunc: bool) -> Cells<'a> {
+        let mut names = c.names.iter().map(|n| n.strip_prefix('/').unwrap_or(n));
+        let names = match names.clone().find(|n| !n.contains('/')).filter(|_| trunc) {
+            Some(own) => own.into(),
+            None => names.by_ref().collect::<Vec<_>>().join(",").into(),
+        };
+        Cells {
+            id: if trunc { short_id(&c.id) } else { &c.id },
+            image: image(c, trunc),
+            command: quote(&if trunc { ellipsis(&c.command, 20) } else { (&*c.command).into() }),
+            running_for: time::ago(c.created),
+            status: &c.status,
+            ports: ports::line(&c.ports),
+            names,
+        }
+    }
 }
 
 /// One row.
 pub fn container(c: &ContainerSummary, trunc: bool) -> Value {
-    let mounts: Vec<String> = c
+    let mounts: Vec<Cow<'_, str>> = c
         .mounts
         .iter()
         .map(|m| if m.name.is_empty() { &m.source } else { &m.name })
-        .map(|name| if trunc { ellipsis(name, 15) } else { name.clone() })
+        .map(|name| if trunc { ellipsis(name, 15) } else { name.into() })
         .collect();
     let local = c.mounts.iter().filter(|m| m.driver == "local").count();
     let networks: Vec<&str> = c.network_settings.networks.keys().map(String::as_str).collect();
@@ -144,8 +165,16 @@ pub fn container(c: &ContainerSummary, trunc: bool) -> Value {
     if c.size_root_fs > 0 {
         size = format!("{size} (virtual {})", human_size_with(c.size_root_fs as f64, 3));
     }
-    let mut fields = main_fields(c, trunc);
-    fields.extend([
+    let line = line(c);
+    let cells = Cells::of(&line, trunc);
+    let fields = vec![
+        field("ID", cells.id),
+        field("Names", cells.names),
+        field("Image", cells.image),
+        field("Command", cells.command),
+        field("RunningFor", cells.running_for),
+        field("Ports", cells.ports),
+        field("Status", cells.status),
         field("CreatedAt", time::local(c.created)),
         field("State", c.state.clone()),
         field("Size", size),
@@ -155,25 +184,73 @@ pub fn container(c: &ContainerSummary, trunc: bool) -> Value {
         field("LocalVolumes", local.to_string()),
         field("Networks", networks.join(",")),
         ("Platform".into(), Value::NilPointer),
-    ]);
+    ];
     row(KIND, fields)
 }
 
-fn image(c: &ContainerSummary, trunc: bool) -> String {
+fn line(c: &ContainerSummary) -> SummaryLine<'_> {
+    SummaryLine {
+        id: (&c.id).into(),
+        names: c.names.clone(),
+        image: (&c.image).into(),
+        image_id: (&c.image_id).into(),
+        command: (&c.command).into(),
+        created: c.created,
+        ports: c.ports.clone(),
+        status: (&c.status).into(),
+    }
+}
+
+fn image<'a>(c: &'a SummaryLine<'_>, trunc: bool) -> Cow<'a, str> {
     if c.image.is_empty() {
         return "<no image>".into();
     }
     if !trunc {
-        return c.image.clone();
+        return (&*c.image).into();
     }
     if short_id(&c.image_id) == short_id(&c.image) {
         return short_id(&c.image_id).into();
     }
+    // Without a host and a path it is as short as it can be.
+    if c.image.len() < 64 && !c.image.contains(['/', '@']) {
+        return (&*c.image).into();
+    }
     match reference::parse(&c.image) {
         Ok(r) => match r.tag() {
-            Some(tag) => format!("{}:{tag}", r.familiar_repository()),
-            None => r.familiar_repository(),
+            Some(tag) => format!("{}:{tag}", r.familiar_repository()).into(),
+            None => r.familiar_repository().into(),
         },
-        Err(_) => c.image.clone(),
+        Err(_) => (&*c.image).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_what_its_template_says() {
+        let summary = |name: &str, image: &str, command: &str| ContainerSummary {
+            id: "0123456789abcdef".into(),
+            names: vec![format!("/{name}"), format!("/other/{name}")].into(),
+            image: image.into(),
+            image_id: "sha256:feedfeedfeedfeed".into(),
+            command: command.into(),
+            status: "Up 2 hours".into(),
+            ..ContainerSummary::default()
+        };
+        let all = [
+            summary("a", "docker.io/library/debian:13", "sh -c 'sleep 1d; true'"),
+            summary("a-longer-name", "sha256:feedfeedfeedfeed", "it \"is\"\tü"),
+            summary("", "", ""),
+            summary("b", "no reference", "true"),
+        ];
+        for trunc in [true, false] {
+            let rows: Vec<Value> = all.iter().map(|c| container(c, trunc)).collect();
+            let mut text = HEAD.to_string();
+            all.iter().for_each(|c| add(&mut text, &line(c), trunc));
+            let rendered = List { headers: &HEADERS }.render(TABLE, &rows).unwrap_or_default();
+            assert_eq!(tabwriter::align(&text, tabwriter::LIST), rendered);
+        }
     }
 }

@@ -96,6 +96,7 @@ pub async fn list(rooms: &Rooms, query: &Query) -> Result<Response<Body>> {
     };
     match wanted.size {
         true => ask(rooms, move |c| c.list(&wanted)).await,
+        false if query.boolean("brief") => Ok(rooms.containers.brief(&wanted, |lines| ok(&lines))?),
         false => ask_memory(rooms, |c| c.list(&wanted)),
     }
 }
