@@ -3,11 +3,11 @@
 use crate::cgroup::Cgroup;
 use crate::hooks::{self, Told};
 use crate::notify::Notified;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Manner, Plan};
 use crate::seccomp::Filter;
 use crate::sync::{self, Order, Report, Socket};
 use crate::{Failure, FailureKind, identity, idmap, init, mount, netdev};
-use oci::runtime::{Hooks, Mount, Resources, Spec};
+use oci::runtime::{Hooks, Linux, Mount, Resources, Spec};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -71,6 +71,7 @@ pub struct Created {
     namespaces: u64,
     keyring_id: String,
     filter: Option<Filter>,
+    manner: Manner,
     notified: Option<Notified>,
     hooks: Option<Box<(Hooks, Told)>>,
 }
@@ -99,6 +100,7 @@ pub struct Running {
     pub id: String,
     /// Its filter, which whatever joins it gets too.
     pub(crate) filter: Option<Filter>,
+    pub(crate) manner: Manner,
 }
 
 /// A process that is killed and reaped, and a cgroup that is removed, unless all goes well.
@@ -199,6 +201,7 @@ fn make(create: Create) -> Result<Created, Failure> {
         namespaces: plan.namespaces.own(),
         keyring_id: create.id.into(),
         filter: plan.process.seccomp.take(),
+        manner: std::mem::take(&mut plan.manner),
         notified: plan.process.notified.take(),
         hooks,
     })
@@ -435,9 +438,9 @@ impl Created {
             let (hooks, pid) = (&self.hooks, self.attempt.pid);
             let mounted = || {
                 let Some((hooks, told)) = hooks.as_deref() else { return Ok(()) };
-                let state = told.state("creating", Some(pid));
-                hooks::run("prestart", &hooks.prestart, &state)?;
-                hooks::run("createRuntime", &hooks.create_runtime, &state)
+                // The old kind was made when there was no "creating".
+                hooks::run("prestart", &hooks.prestart, &told.state("created", Some(pid)))?;
+                hooks::run("createRuntime", &hooks.create_runtime, &told.state("creating", Some(pid)))
             };
             await_ready(&self.socket, &mut self.attempt.terminal, mounted)?;
             self.ready = true;
@@ -453,10 +456,13 @@ impl Created {
         let mut park = || {
             self.wait()?;
             self.socket.order(&Order::Park)?;
-            match self.socket.await_report()? {
-                Report::Parked => Ok(()),
-                Report::Failed(failure) => Err(in_init(failure)),
-                _ => Err(died()),
+            loop {
+                match (self.socket.await_report()?, &self.notified) {
+                    (Report::Parked, _) => return Ok(()),
+                    (Report::Failed(failure), _) => return Err(in_init(failure)),
+                    (Report::Listener(listener), Some(notified)) => notified.hand_over(listener, self.attempt.pid)?,
+                    _ => return Err(died()),
+                }
             }
         };
         park().map_err(|failure| prefixed(CREATE_FAILED, failure))?;
@@ -486,6 +492,7 @@ impl Created {
             namespaces: self.namespaces,
             id: std::mem::take(&mut self.keyring_id),
             filter: self.filter.take(),
+            manner: std::mem::take(&mut self.manner),
         })
     }
 }
@@ -503,8 +510,18 @@ pub fn release(gate: OwnedFd, pid: i32, notified: Option<&Notified>) -> Result<(
 
 impl Running {
     /// A container that another process has started: `pid` and its `pidfd`, its namespaces as [`Created::namespaces`] gave
-    /// them.
-    pub fn attach(id: &str, pid: i32, pidfd: OwnedFd, namespaces: u64, cgroup: Cgroup) -> Running {
-        Running { pid, pidfd, terminal: None, cgroup, namespaces, id: id.into(), filter: None }
+    /// them. What joins it takes on the personality and the memory policy of `linux`.
+    ///
+    /// # Errors
+    /// `Invalid` when those cannot be.
+    pub fn attach(
+        id: &str,
+        (pid, pidfd): (i32, OwnedFd),
+        namespaces: u64,
+        cgroup: Cgroup,
+        linux: Option<&Linux>,
+    ) -> Result<Running, Failure> {
+        let manner = linux.map(Manner::new).transpose()?.unwrap_or_default();
+        Ok(Running { pid, pidfd, terminal: None, cgroup, namespaces, id: id.into(), filter: None, manner })
     }
 }

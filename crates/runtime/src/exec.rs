@@ -8,10 +8,10 @@ use crate::privileges;
 use crate::sync::{self, Order, Socket};
 use crate::{Failure, terminal};
 use oci::runtime::{Process, Seccomp};
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::CpuSet;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 use sys::clone::{Cloned, flags as ns};
 use sys::rootfs;
@@ -89,6 +89,7 @@ fn run(
     }
     // A CPU set for the time before the cgroup needs such a time.
     let born_in = if before.is_none() { target.cgroup.v2_fd() } else { None };
+    let root = outside(target)?;
     let joins_pid = target.namespaces & ns::NEWPID != 0;
     let of = joins_pid.then(|| target.pidfd.as_fd());
     let cloned = match create::clone_into(0, ns::NEWPID, of, born_in) {
@@ -103,7 +104,7 @@ fn run(
     let (pid, pidfd) = match cloned {
         Cloned::Child => {
             drop(socket);
-            child(target, &work, &theirs, stdio, detached)
+            child(target, &work, root, &theirs, stdio, detached)
         }
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
     };
@@ -152,23 +153,58 @@ fn set_affinity(pid: i32, set: Option<CpuSet>) -> Result<(), Failure> {
         .map_err(|e| Failure::system("execCPUAffinity", "sched_setaffinity", e))
 }
 
-fn child(target: &Running, work: &Work, socket: &Socket, stdio: Stdio, detached: Option<&Detached>) -> ! {
+/// The root of a container that has no mount namespace of its own, which joining its namespaces does not lead to.
+fn outside(target: &Running) -> Result<Option<OwnedFd>, Failure> {
+    if target.namespaces & ns::NEWNS != 0 {
+        return Ok(None);
+    }
+    let failed = |e| Failure::system("rootfs", "open the container's root", e);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(format!("/proc/{}/root", target.pid), flags, Mode::empty()).map_err(failed)?;
+    // Its number may be another's by now; not as long as the process is there.
+    sys::process::pidfd_send_signal(target.pidfd.as_fd(), 0).map_err(failed)?;
+    Ok(Some(root))
+}
+
+fn child(
+    target: &Running,
+    work: &Work,
+    root: Option<OwnedFd>,
+    socket: &Socket,
+    stdio: Stdio,
+    detached: Option<&Detached>,
+) -> ! {
     identity::live(socket, || {
-        let ready = prepare(target.pidfd.as_fd(), target.namespaces, work, socket, stdio)?;
+        let ready = prepare(target, work, root, socket, stdio)?;
         Err(identity::execute(ready, work, socket, detached.map(Alone::of)))
     })
 }
 
-fn prepare(target: BorrowedFd, namespaces: u64, work: &Work, socket: &Socket, stdio: Stdio) -> Result<Ready, Failure> {
+fn prepare(
+    target: &Running,
+    work: &Work,
+    root: Option<OwnedFd>,
+    socket: &Socket,
+    stdio: Stdio,
+) -> Result<Ready, Failure> {
     identity::seclude()?;
     // All at once, so that the kernel checks the rights for each before it changes any; the root and the working directory
     // become the container's. The pid namespace this process was born in.
-    let join = namespaces & !ns::NEWPID;
-    sys::setns(target, join).map_err(|e| Failure::system("namespaces", "join the container's namespaces", e))?;
-    let in_userns = namespaces & ns::NEWUSER != 0;
+    let join = target.namespaces & !ns::NEWPID;
+    if join != 0 {
+        sys::setns(target.pidfd.as_fd(), join)
+            .map_err(|e| Failure::system("namespaces", "join the container's namespaces", e))?;
+    }
+    if let Some(root) = root {
+        rustix::process::fchdir(&root)
+            .and_then(|()| rustix::process::chroot("."))
+            .map_err(|e| Failure::system("rootfs", "enter the container's root", e))?;
+    }
+    let in_userns = target.namespaces & ns::NEWUSER != 0;
     if in_userns {
         identity::become_root()?;
     }
+    target.manner.adopt()?;
     let root =
         rootfs::open_root("/".as_ref()).map_err(|e| Failure::system("rootfs", "open the container's root", e))?;
     let root = root.as_fd();

@@ -10,7 +10,7 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -55,26 +55,26 @@ impl Told {
     }
 }
 
-/// Runs `hooks`, which are of the kind `name`, one after the other.
+/// Runs `hooks`, which are of the kind `name`, one after the other. One without an environment of its own has this process's.
 ///
 /// # Errors
 /// The first that cannot be executed, ends otherwise than with 0, or takes longer than it may; the later ones are not run.
 /// The calling process must have one thread.
 pub fn run(name: &str, hooks: &[Hook], state: &[u8]) -> Result<(), Failure> {
-    run_as(name, hooks, state, true, || Ok(()))
+    run_as(name, hooks, state, None, || Ok(()))
 }
 
-/// As [`run`]; `prepare` is called in each hook's process before it is executed. With `captured` what they print becomes
-/// part of the failure, otherwise it goes where this process's output goes.
+/// As [`run`]; `prepare` is called in each hook's process before it is executed. With `env`, which those get that have none,
+/// what they print goes where this process's output goes; otherwise it becomes part of the failure.
 pub(crate) fn run_as(
     name: &str,
     hooks: &[Hook],
     state: &[u8],
-    captured: bool,
+    env: Option<&[CString]>,
     prepare: impl Fn() -> Result<(), Errno>,
 ) -> Result<(), Failure> {
     for (n, hook) in hooks.iter().enumerate() {
-        one(hook, state, captured, &prepare).map_err(|why| Failure {
+        one(hook, state, env, &prepare).map_err(|why| Failure {
             stage: "hooks".into(),
             kind: crate::FailureKind::System,
             errno: 0,
@@ -106,13 +106,29 @@ fn said(e: Errno) -> String {
     Failure::system("hooks", "", e).text.trim_start_matches(": ").into()
 }
 
-fn one(hook: &Hook, state: &[u8], captured: bool, prepare: &impl Fn() -> Result<(), Errno>) -> Result<(), String> {
+/// This process's environment.
+fn own_environment() -> Vec<CString> {
+    let one = |(name, value): (OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
+    std::env::vars_os().map(one).filter_map(|variable| CString::new(variable).ok()).collect()
+}
+
+fn one(
+    hook: &Hook,
+    state: &[u8],
+    env: Option<&[CString]>,
+    prepare: &impl Fn() -> Result<(), Errno>,
+) -> Result<(), String> {
     let path = CString::new(hook.path.as_os_str().as_bytes()).map_err(|_| "its path contains a NUL".to_string())?;
     let mut args = words(&hook.args)?;
     if args.is_empty() {
         args.push(path.clone());
     }
-    let command = Command::new(args, words(&hook.env)?);
+    let captured = env.is_none();
+    let env = match hook.env.as_slice() {
+        [] => env.map_or_else(own_environment, <[CString]>::to_vec),
+        own => words(own)?,
+    };
+    let command = Command::new(args, env);
     // A file has no reader that can go away, and no writer that can wait.
     let stdin = file("state", state).map_err(said)?;
     let output = if captured { Some(file("output", b"").map_err(said)?) } else { None };

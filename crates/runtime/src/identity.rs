@@ -44,6 +44,8 @@ pub(crate) enum Program {
     Path(CString),
     /// The in-container init, whose argument the command is.
     Init(OwnedFd),
+    /// Nothing.
+    None,
 }
 
 /// Runs a child's `life`, which comes back only by failing, and ends the process. Nothing gets past here: the frames
@@ -127,10 +129,11 @@ pub(crate) fn take_on(work: &Work, place: Place, stdio: Stdio, init: Option<Owne
         let text = format!("current working directory {:?} is outside of container mount namespace root", work.cwd);
         return Err(Failure::invalid("cwd", text));
     }
-    let path = command::find(&work.args[0], &env)?;
     let (program, args) = match init {
-        None => (Program::Path(path), work.args.clone()),
+        _ if work.idle => (Program::None, Vec::new()),
+        None => (Program::Path(command::find(&work.args[0], &env)?), work.args.clone()),
         Some(init) => {
+            command::find(&work.args[0], &env)?;
             let before = [c"dhow-init", c"init", c"--"].map(CString::from);
             (Program::Init(init), before.into_iter().chain(work.args.iter().cloned()).collect())
         }
@@ -295,48 +298,58 @@ pub(crate) fn execute(ready: Ready, work: &Work, socket: &Socket, alone: Option<
             if let Program::Init(file) = &ready.program {
                 kept.push(file.as_fd());
             }
+            // Who answers for the command is told of it before it can begin.
+            let early = work.seccomp.as_ref().is_some_and(|filter| filter.notifies);
+            if early && let Err(failure) = harden(&ready, work, socket) {
+                return failure;
+            }
             let opener = match gate::wait(socket, gate.as_fd(), &kept) {
                 Ok(opener) => opener,
                 Err(failure) => return failure,
             };
-            let failure = become_command(&ready, work, &opener, alone.as_ref());
+            let failure = become_command(&ready, work, &opener, alone.as_ref(), early);
             let _ = opener.report(&Report::Failed(failure));
             // Most descriptors that this memory owns are closed already.
             sys::process::exit_now(1)
         }
         _ => return Failure::system("start", "wait for the go", Errno::PROTO),
     }
-    become_command(&ready, work, socket, alone.as_ref())
+    become_command(&ready, work, socket, alone.as_ref(), false)
 }
 
-fn become_command(ready: &Ready, work: &Work, socket: &Socket, alone: Option<&Alone>) -> Failure {
-    let harden = |notify: bool| -> Result<(), Failure> {
-        let Some(filter) = &work.seccomp else { return Ok(()) };
-        let wants = if filter.notifies && notify { sys::seccomp::NEW_LISTENER } else { 0 };
-        let listener = sys::seccomp::install(&filter.program, filter.flags | wants)
-            .map_err(|e| Failure::system("seccomp", "install the seccomp filter", e))?;
-        if let Some(listener) = listener {
-            socket.report(&Report::Listener(listener))?;
-        }
-        Ok(())
-    };
-    let lower = || match ready.after_filter {
-        Some(sets) => caps::capset(sets),
-        None => Ok(()),
-    };
+/// Installs the filter, and takes on the capabilities that only its installation has put off.
+fn harden(ready: &Ready, work: &Work, socket: &Socket) -> Result<(), Failure> {
+    if let Some(listener) = install(work, true)? {
+        socket.report(&Report::Listener(listener))?;
+    }
+    lower(ready).map_err(|e| Failure::system("capabilities", "capset", e))
+}
+
+fn install(work: &Work, notify: bool) -> Result<Option<OwnedFd>, Failure> {
+    let Some(filter) = &work.seccomp else { return Ok(None) };
+    let wants = if filter.notifies && notify { sys::seccomp::NEW_LISTENER } else { 0 };
+    sys::seccomp::install(&filter.program, filter.flags | wants)
+        .map_err(|e| Failure::system("seccomp", "install the seccomp filter", e))
+}
+
+fn lower(ready: &Ready) -> Result<(), Errno> {
+    ready.after_filter.map_or(Ok(()), caps::capset)
+}
+
+/// `hardened`: the filter is there already.
+fn become_command(ready: &Ready, work: &Work, socket: &Socket, alone: Option<&Alone>, hardened: bool) -> Failure {
     // The program is the container's: it gets no more rights than the command will have.
     let hooked = alone.and_then(|alone| alone.hooks).map_or(Ok(()), |(hooks, told)| {
         let state = told.state("created", Some(rustix::process::getpid().as_raw_nonzero().get()));
-        hooks::run_as("startContainer", hooks, &state, false, || {
-            harden(false).map_err(|failure| Errno::from_raw_os_error(failure.errno))?;
-            lower()
+        hooks::run_as("startContainer", hooks, &state, Some(&work.env), || {
+            if !hardened {
+                install(work, false).map_err(|failure| Errno::from_raw_os_error(failure.errno))?;
+            }
+            lower(ready)
         })
     });
-    if let Err(failure) = hooked.and_then(|()| harden(true)) {
+    if let Err(failure) = hooked.and_then(|()| if hardened { Ok(()) } else { harden(ready, work, socket) }) {
         return failure;
-    }
-    if let Err(e) = lower() {
-        return Failure::system("capabilities", "capset", e);
     }
     for fd in alone.iter().flat_map(|alone| &alone.detached.preserved) {
         if let Err(e) = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()) {
@@ -344,6 +357,7 @@ fn become_command(ready: &Ready, work: &Work, socket: &Socket, alone: Option<&Al
         }
     }
     match &ready.program {
+        Program::None => sys::process::exit_now(0),
         Program::Path(path) => command::failed(path, ready.command.execve(path)),
         Program::Init(file) => command::failed(c"dhow-init", ready.command.execveat(file.as_fd())),
     }

@@ -30,11 +30,15 @@ fn prepare(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<OwnedFd>) ->
     // Modes of what is made below are exact.
     rustix::process::umask(Mode::empty());
     // Before anything is mounted: nothing of it may reach the host.
-    root::seclude(plan)?;
+    if !plan.on_host {
+        root::seclude(plan)?;
+    }
     // From the host's tree, which the root file system is about to cover. The clones keep their peers, so a bind can be
     // shared although everything else is about to be private.
     let sources = mount::open_sources(plan)?;
-    root::make_private(plan)?;
+    if !plan.on_host {
+        root::make_private(plan)?;
+    }
     let root = root::mount(plan)?;
     let root = root.as_fd();
 
@@ -67,12 +71,7 @@ fn prepare(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<OwnedFd>) ->
     }
     root::enter(root, plan)?;
 
-    if let Some(personality) = plan.personality {
-        sys::process::personality(personality).map_err(|e| Failure::system("personality", "personality", e))?;
-    }
-    if let Some((mode, nodes)) = &plan.memory_policy {
-        sys::sched::set_mempolicy(*mode, nodes).map_err(|e| Failure::system("memoryPolicy", "set_mempolicy", e))?;
-    }
+    plan.manner.adopt()?;
     let place = Place { root, cwd, terminal, in_userns: plan.namespaces.has_user() };
     identity::take_on(&plan.process, place, stdio, init)
 }
@@ -144,7 +143,11 @@ fn enter_namespaces(plan: &Plan, socket: &Socket) -> Result<(), Failure> {
     if namespaces.maps.is_some() {
         // Until the parent has written the maps this process is nobody.
         match socket.await_order()? {
-            Order::Mapped => identity::become_root()?,
+            Order::Mapped => {
+                // While the file is still this process's own: hidden from others, it is host root's.
+                shift_clocks(plan)?;
+                identity::become_root()?;
+            }
             _ => return Err(Failure::system("user namespace", "wait for the maps", Errno::PROTO)),
         }
     }
@@ -156,7 +159,15 @@ fn enter_namespaces(plan: &Plan, socket: &Socket) -> Result<(), Failure> {
             identity::become_root()?;
         }
     }
-    if let Some(clocks) = &namespaces.clocks {
+    if namespaces.maps.is_none() {
+        shift_clocks(plan)?;
+    }
+    Ok(())
+}
+
+/// Makes the time namespace.
+fn shift_clocks(plan: &Plan) -> Result<(), Failure> {
+    if let Some(clocks) = &plan.namespaces.clocks {
         let failed = |what: &'static str| move |e| Failure::system("namespaces", what, e);
         sys::unshare(ns::NEWTIME).map_err(failed("unshare the time namespace"))?;
         let write = OFlags::WRONLY | OFlags::CLOEXEC;
@@ -174,8 +185,14 @@ fn enter_namespaces(plan: &Plan, socket: &Socket) -> Result<(), Failure> {
 
 fn mount_one(root: BorrowedFd, plan: &Plan, n: usize, source: Option<OwnedFd>, made: &mut Made) -> Result<(), Failure> {
     let (mount, options) = &plan.mounts[n];
-    if let Some(source) = source {
-        return mount::bind(root, mount, options, source.as_fd());
+    if let (Some(source), Some(recursive)) = (source, options.bind) {
+        let made = plan.sources.get(n).is_some_and(Option::is_some);
+        let tree = if plan.in_order && !made {
+            mount::clone_tree(source.as_fd(), b"", recursive).map_err(|e| mount::failed(mount, "bind", e))?
+        } else {
+            source
+        };
+        return mount::bind(root, mount, options, tree.as_fd());
     }
     if mount.kind == "tmpfs" && is(&mount.destination, "dev") {
         made.dev = Some(mount_dev(root, plan, mount, options)?);

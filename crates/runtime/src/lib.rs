@@ -73,8 +73,9 @@ pub use exec::{Executed, exec, exec_detached};
 pub use failure::{Failure, FailureKind};
 pub use notify::Notified;
 pub use options::known as mount_options;
-pub use plan::cgroup_path;
+pub use plan::{cgroup_path, has_apparmor, has_selinux};
 pub use privileges::capability_names;
+pub use root::{mount_of, unmount_root};
 
 /// Mounts can be idmapped.
 pub const IDMAP: bool = true;

@@ -120,6 +120,12 @@ pub(crate) fn change(mount: BorrowedFd, options: &Options) -> Result<(), Errno> 
 pub(crate) fn open_sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Failure> {
     let open = |(n, (mount, options)): (usize, &(Mount, Options))| match options.bind {
         None => Ok(None),
+        // Touched, so that what mounts itself when it is looked at is there.
+        Some(_) if plan.in_order && plan.sources.get(n).is_none_or(Option::is_none) => {
+            open_tree(CWD, mount.source.as_str(), OpenTreeFlags::OPEN_TREE_CLOEXEC)
+                .map(Some)
+                .map_err(|e| failed(mount, &format!("bind source {:?}", mount.source), e))
+        }
         Some(_) if plan.sources.get(n).is_some_and(Option::is_some) => {
             let made = plan.sources[n].as_ref().map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3));
             made.transpose().map_err(|e| failed(mount, "dup", e))
@@ -152,7 +158,7 @@ pub(crate) fn bind(root: BorrowedFd, mount: &Mount, options: &Options, tree: Bor
 
 /// Mounts a new file system and returns it.
 pub(crate) fn filesystem(root: BorrowedFd, mount: &Mount, options: &Options) -> Result<OwnedFd, Failure> {
-    let target = directory(root, &mount.destination).map_err(|e| failed(mount, "create mountpoint", e))?;
+    let target = directory(root, &mount.destination).map_err(|e| no_directory(mount, e))?;
     not_procfs(mount, target.as_fd(), mount.kind == "proc")?;
     let made = detached(mount, options, Some(target.as_fd()))?;
     if options.copy_up {
@@ -231,6 +237,16 @@ fn not_procfs(mount: &Mount, target: BorrowedFd, what: bool) -> Result<(), Failu
 
 fn is_procfs(fd: BorrowedFd) -> bool {
     rustix::fs::fstatfs(fd).is_ok_and(|fs| fs.f_type as u64 == PROC_MAGIC)
+}
+
+/// The failure of [`directory`].
+fn no_directory(mount: &Mount, errno: Errno) -> Failure {
+    let place = ["proc", "sys", "dev"].into_iter().any(|name| is(&mount.destination, name));
+    if place && [Errno::NOTDIR, Errno::LOOP].contains(&errno) {
+        let what = format!("filesystem {:?} must be mounted on ordinary directory", mount.kind);
+        return failed(mount, &what, errno);
+    }
+    failed(mount, "create mountpoint", errno)
 }
 
 /// Whether `mount` shows the container's cgroup.

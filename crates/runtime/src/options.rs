@@ -39,7 +39,8 @@ const ATTRIBUTES: &[(&str, u64, u64)] = &[
     ("noatime", attr::NOATIME, attr::ATIME),
     ("atime", attr::RELATIME, attr::ATIME),
     ("relatime", attr::RELATIME, attr::ATIME),
-    ("norelatime", attr::STRICTATIME, attr::ATIME),
+    // Linux knows this only as its default, which is relatime.
+    ("norelatime", attr::RELATIME, attr::ATIME),
     ("strictatime", attr::STRICTATIME, attr::ATIME),
     ("nostrictatime", attr::RELATIME, attr::ATIME),
     ("nodiratime", attr::NODIRATIME, 0),
@@ -153,6 +154,14 @@ mod tests {
         let o = of("bind", &["ro", "rw", "noatime", "relatime", "rro", "rnosuid", "rrw"]).unwrap();
         assert_eq!((o.set, o.clear), (0, attr::RDONLY | attr::ATIME));
         assert_eq!((o.set_all, o.clear_all), (attr::NOSUID, attr::RDONLY));
+    }
+
+    #[test]
+    fn norelatime_is_the_kernels_default() {
+        for name in ["norelatime", "nostrictatime", "relatime", "atime"] {
+            let o = of("bind", &["noatime", name]).unwrap();
+            assert_eq!((o.set, o.clear), (attr::RELATIME, attr::ATIME), "{name}");
+        }
     }
 
     #[test]

@@ -38,8 +38,7 @@ pub(crate) struct Plan {
     pub sysctl: Vec<(String, String)>,
     pub hostname: String,
     pub domainname: String,
-    pub personality: Option<u32>,
-    pub memory_policy: Option<(u32, Vec<u64>)>,
+    pub manner: Manner,
     pub process: Work,
     /// The hooks, where there are any, and what they are told.
     pub hooks: Option<Box<(Hooks, Told)>>,
@@ -49,6 +48,45 @@ pub(crate) struct Plan {
     pub root_in_place: bool,
     /// It is entered by chroot(2).
     pub no_pivot: bool,
+    /// Sources of binds are cloned one by one, so that the list of mounts has the order of the configuration; otherwise all at
+    /// once, before their propagation is changed.
+    pub in_order: bool,
+    /// The mount namespace is the host's: everything is mounted below the root file system's own place, to be taken away by
+    /// [`unmount_root`].
+    pub on_host: bool,
+}
+
+/// What holds for the first process and for all that join it, and no namespace or cgroup keeps.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Manner {
+    personality: Option<u32>,
+    memory_policy: Option<(u32, Vec<u64>)>,
+}
+
+impl Manner {
+    pub fn new(linux: &Linux) -> Result<Manner, Failure> {
+        Ok(Manner {
+            personality: linux.personality.as_ref().map(privileges::personality).transpose()?,
+            memory_policy: linux.memory_policy.as_ref().map(privileges::memory_policy).transpose()?,
+        })
+    }
+
+    /// Takes it on.
+    pub fn adopt(&self) -> Result<(), Failure> {
+        if let Some(personality) = self.personality {
+            sys::process::personality(personality).map_err(|e| Failure::system("personality", "personality", e))?;
+        }
+        if let Some((mode, nodes)) = &self.memory_policy {
+            sys::sched::set_mempolicy(*mode, nodes).map_err(|e| Failure::system("memoryPolicy", "set_mempolicy", e))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether `rootfsPropagation` makes the mounts of the container's namespace private before the first of its own.
+pub(crate) fn changes_propagation(propagation: Option<(u64, bool)>) -> bool {
+    use sys::mount::attr;
+    matches!(propagation, Some((attr::PROPAGATION_SHARED | attr::PROPAGATION_UNBINDABLE, _)) | Some((_, false)))
 }
 
 /// Namespaces to make and to join.
@@ -126,9 +164,17 @@ pub(crate) struct Work {
     pub notified: Option<Notified>,
     /// The name of a session keyring of its own.
     pub keyring: Option<CString>,
+    /// There is no command: it ends instead of executing one.
+    pub idle: bool,
 }
 
 impl Work {
+    /// Of a configuration without `process`: everything is made, and then it ends well.
+    fn idle(id: &str, seccomp: Option<&spec::Seccomp>) -> Result<Work, Failure> {
+        let process = Process { cwd: "/".into(), args: vec!["".into()], ..Process::default() };
+        Ok(Work { idle: true, ..Work::new(id, &process, seccomp)? })
+    }
+
     pub fn new(id: &str, process: &Process, seccomp: Option<&spec::Seccomp>) -> Result<Work, Failure> {
         let invalid = |text: String| Failure::invalid("process", text);
         if process.args.is_empty() {
@@ -153,7 +199,7 @@ impl Work {
         Ok(Work {
             terminal: process.terminal.then_some(size),
             args: strings(&process.args, "argument")?,
-            env: strings(&process.env, "environment variable")?,
+            env: strings(&last_of_each(&process.env), "environment variable")?,
             cwd: process.cwd.clone(),
             uid: process.user.uid,
             gid: process.user.gid,
@@ -171,16 +217,26 @@ impl Work {
             keyring: Some(
                 CString::new(format!("_ses.{id}")).map_err(|_| invalid(format!("the ID {id:?} contains a NUL")))?,
             ),
+            idle: false,
         })
     }
+}
+
+/// Of variables of one name only the last, at its place.
+fn last_of_each(env: &[String]) -> Vec<String> {
+    let name = |variable: &str| variable.split('=').next().map(str::len);
+    let again = |n: usize, variable: &String| {
+        let prefix = &variable.as_bytes()[..=name(variable).unwrap_or(0)];
+        env[n + 1..].iter().any(|later| later.as_bytes().starts_with(prefix))
+    };
+    env.iter().enumerate().filter(|(n, variable)| !again(*n, variable)).map(|(_, variable)| variable.clone()).collect()
 }
 
 /// What to write to `/proc/self/attr`; a label that nothing on this host would enforce is an error.
 fn label(process: &Process) -> Result<Option<(&'static str, String)>, Failure> {
     let named = |label: &Option<String>| label.clone().filter(|l| !l.is_empty());
     if let Some(profile) = named(&process.apparmor_profile) {
-        let enabled = std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|y| y.starts_with(b"Y"));
-        if enabled {
+        if has_apparmor() {
             return Ok(Some(("apparmor/exec", format!("exec {profile}"))));
         }
         if profile != "unconfined" {
@@ -191,13 +247,19 @@ fn label(process: &Process) -> Result<Option<(&'static str, String)>, Failure> {
         }
     }
     match named(&process.selinux_label) {
-        Some(label) if selinux() => Ok(Some(("exec", label))),
+        Some(label) if has_selinux() => Ok(Some(("exec", label))),
         Some(label) => Err(Failure::invalid("selinux", format!("selinuxLabel {label:?}: this host has no SELinux"))),
         None => Ok(None),
     }
 }
 
-fn selinux() -> bool {
+/// Whether this host has AppArmor.
+pub fn has_apparmor() -> bool {
+    std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|y| y.starts_with(b"Y"))
+}
+
+/// Whether this host has SELinux.
+pub fn has_selinux() -> bool {
     Path::new("/sys/fs/selinux/enforce").exists()
 }
 
@@ -213,8 +275,11 @@ impl Plan {
         };
         let runs_hooks = listed(|h| [&h.prestart, &h.create_runtime]);
         let looked_for = runs_hooks || listed(|h| [&h.create_container, &h.create_container]);
-        let process = spec.process.as_ref().ok_or_else(|| Failure::invalid("process", "process is missing".into()))?;
         let namespaces = namespaces(linux, create.netns)?;
+        let on_host = namespaces.own() & ns::NEWNS == 0;
+        if on_host && (create.detached.is_none() || namespaces.has_user()) {
+            return Err(Failure::invalid("namespaces", "a mount namespace is needed".into()));
+        }
         crate::netdev::check(linux, &namespaces)?;
         if !spec.hostname.is_empty() && namespaces.own() & ns::NEWUTS == 0 {
             return Err(Failure::invalid("hostname", "unable to set hostname without a private UTS namespace".into()));
@@ -243,7 +308,7 @@ impl Plan {
             ),
         };
         if !linux.mount_label.is_empty() {
-            if !selinux() {
+            if !has_selinux() {
                 let text = format!("mountLabel {:?}: this host has no SELinux", linux.mount_label);
                 return Err(Failure::invalid("selinux", text));
             }
@@ -253,14 +318,22 @@ impl Plan {
             }
         }
         let sysctl = if linux.sysctl.is_empty() { Vec::new() } else { sysctl::parse(&linux.sysctl, own(&namespaces))? };
-        let mut work = Work::new(create.id, process, linux.seccomp.as_ref())?;
+        let mut work = match &spec.process {
+            Some(process) => Work::new(create.id, process, linux.seccomp.as_ref())?,
+            None if create.detached.is_some() => Work::idle(create.id, linux.seccomp.as_ref())?,
+            None => return Err(Failure::invalid("process", "process is missing".into())),
+        };
         if create.detached.as_ref().is_some_and(|detached| detached.keeps_keyring) {
             work.keyring = None;
         }
         if let Some(notified) = &mut work.notified {
             notified.told = told(create);
         }
-        let root_in_place = looked_for && root_options.bind.is_some();
+        if on_host && (root_options.bind.is_none() || place(base, &root)? == Path::new("/")) {
+            let text = "without a mount namespace the root file system must be a directory of its own";
+            return Err(Failure::invalid("rootfs", text.into()));
+        }
+        let root_in_place = (looked_for || on_host) && root_options.bind.is_some();
         Ok(Plan {
             root_options,
             root,
@@ -276,14 +349,15 @@ impl Plan {
             sysctl,
             hostname: spec.hostname.clone(),
             domainname: spec.domainname.clone(),
-            personality: linux.personality.as_ref().map(privileges::personality).transpose()?,
-            memory_policy: linux.memory_policy.as_ref().map(privileges::memory_policy).transpose()?,
+            manner: Manner::new(linux)?,
             process: work,
             namespaces,
             hooks,
             runs_hooks,
             root_in_place,
             no_pivot: create.detached.as_ref().is_some_and(|detached| detached.no_pivot),
+            on_host,
+            in_order: create.detached.is_some() && !changes_propagation(propagation),
         })
     }
 }
@@ -339,6 +413,12 @@ fn root(create: &Create) -> Result<(Mount, bool), Failure> {
         path.and_then(Path::to_str).ok_or_else(|| Failure::invalid("rootfs", "root.path is missing".into()))?;
     let bind = Mount { kind: "bind".into(), source: source.into(), options: vec!["rbind".into()], ..Mount::default() };
     Ok((bind, readonly))
+}
+
+/// Where the root file system is, without links.
+fn place(base: &Path, root: &Mount) -> Result<PathBuf, Failure> {
+    let path = base.join(&root.source);
+    std::fs::canonicalize(&path).map_err(|e| Failure::system("rootfs", &format!("find {}", path.display()), errno(&e)))
 }
 
 /// Whether `destination` is plainly `/<name>`.
@@ -421,9 +501,6 @@ fn namespaces(linux: &Linux, netns: Option<BorrowedFd>) -> Result<Namespaces, Fa
     }
     if !linux.time_offsets.is_empty() && found.clocks.is_none() {
         return Err(invalid("timeOffsets need a new time namespace".into()));
-    }
-    if found.own() & ns::NEWNS == 0 {
-        return Err(invalid("a mount namespace is needed".into()));
     }
     user(linux, &mut found)?;
     // The user namespace first: it gives the right to join the others.
@@ -537,6 +614,13 @@ mod tests {
             assert_eq!(clean(given), cleaned);
         }
         assert!(is("/proc", "proc") && is("//proc/", "proc") && !is("/proc/x", "proc") && !is("/", "proc"));
+    }
+
+    #[test]
+    fn the_last_variable_of_a_name_counts() {
+        let of = |list: &[&str]| last_of_each(&list.iter().map(|s| s.to_string()).collect::<Vec<_>>());
+        assert_eq!(of(&["A=1", "AB=2", "A=3", "B="]), ["AB=2", "A=3", "B="]);
+        assert_eq!(of(&["A==", "A="]), ["A="]);
     }
 
     #[test]

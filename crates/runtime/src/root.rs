@@ -2,10 +2,10 @@
 
 use crate::mount::{clone_tree, explain, finish};
 use crate::options::Options;
-use crate::plan::Plan;
+use crate::plan::{Plan, changes_propagation};
 use crate::{Failure, mount};
 use oci::runtime::Mount;
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsOpenFlags, MountFlags, MoveMountFlags, UnmountFlags, fsconfig_set_flag, fsconfig_set_string, fsopen, move_mount,
@@ -31,12 +31,10 @@ pub(crate) fn seclude(plan: &Plan) -> Result<(), Failure> {
 
 /// Before the first mount is attached: whatever is still shared would carry it to the host.
 pub(crate) fn make_private(plan: &Plan) -> Result<(), Failure> {
-    match plan.root_propagation {
-        Some((attr::PROPAGATION_SHARED | attr::PROPAGATION_UNBINDABLE, _)) | Some((_, false)) => {
-            propagate(attr::PROPAGATION_PRIVATE, true)
-        }
-        _ => Ok(()),
+    if changes_propagation(plan.root_propagation) {
+        propagate(attr::PROPAGATION_PRIVATE, true)?;
     }
+    Ok(())
 }
 
 fn propagate(propagation: u64, recursive: bool) -> Result<(), Failure> {
@@ -75,7 +73,7 @@ pub(crate) fn mount(plan: &Plan) -> Result<OwnedFd, Failure> {
     let put = |place: &Path| move_mount(&root, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH);
     match put(if plan.root_in_place { &own } else { Path::new("/") }) {
         // Where root of a user namespace cannot go, no hook in there can go either.
-        Err(Errno::ACCESS) if !plan.no_pivot => put(Path::new("/")),
+        Err(Errno::ACCESS) if !plan.no_pivot && !plan.on_host => put(Path::new("/")),
         other => other,
     }
     .map_err(|e| failed("move_mount", e))?;
@@ -158,8 +156,8 @@ fn old_overlay(mount: &Mount, options: &Options) -> Result<OwnedFd, Failure> {
 pub(crate) fn enter(root: BorrowedFd, plan: &Plan) -> Result<(), Failure> {
     let wrong = |what: &'static str| move |e| Failure::system("pivot_root", what, e);
     rustix::process::fchdir(root).map_err(wrong("chdir to the root file system"))?;
-    if plan.no_pivot {
-        if plan.root_in_place {
+    if plan.no_pivot || plan.on_host {
+        if plan.root_in_place && !plan.on_host {
             rustix::mount::mount_move(".", "/").map_err(wrong("move the root file system"))?;
         }
         rustix::process::chroot(".").map_err(wrong("chroot"))?;
@@ -173,6 +171,22 @@ pub(crate) fn enter(root: BorrowedFd, plan: &Plan) -> Result<(), Failure> {
         sys::mount_setattr(root, c"", recursive, &change).map_err(wrong("set rootfsPropagation"))?;
     }
     Ok(())
+}
+
+/// The mount that `path` lies in. For a container in the host's mount namespace it is to be kept from before there was one.
+///
+/// # Errors
+/// When there is no such path.
+pub fn mount_of(path: &Path) -> Result<u64, Errno> {
+    rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID).map(|stat| stat.stx_mnt_id)
+}
+
+/// Takes away what a container in the host's mount namespace has mounted at `path` and below, if it has got so far; `before`
+/// is what [`mount_of`] said before it.
+pub fn unmount_root(path: &Path, before: u64) {
+    if mount_of(path).is_ok_and(|now| now != before) {
+        let _ = rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
+    }
 }
 
 #[cfg(test)]

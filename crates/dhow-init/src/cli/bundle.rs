@@ -61,7 +61,9 @@ pub fn load() -> Result<Spec> {
     if spec.root.is_none() {
         return Error::new("root must be specified");
     }
-    check(spec.process.as_ref())?;
+    if spec.process.is_some() {
+        check(spec.process.as_ref())?;
+    }
     Ok(spec)
 }
 

@@ -157,6 +157,7 @@ fn end(container: &Container) -> Result<()> {
 /// Ends the container, and removes everything but its directory.
 fn destroy(container: &Container) -> Result<()> {
     end(container)?;
+    container.unmount();
     match container.cgroup() {
         Some(cgroup) => {
             cgroup.remove().map_err(|failure| Error(format!("unable to remove container's cgroup: {}", failure.text)))

@@ -3,7 +3,7 @@
 use super::options::Given;
 use super::state::{Container, Lock, Saved, Status, now};
 use super::streams::{self, Foreground, Inherited};
-use super::{Error, Global, Result, bundle, control, update};
+use super::{Error, Global, Result, bundle, control, lenient, update};
 use oci::runtime::{Hooks, Spec};
 use runtime::{Create, Detached, Notified, Parked, Stdio, hooks};
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,6 +20,9 @@ pub fn run(global: &Global, given: &Given, inherited: Inherited) -> Result<i32> 
     let failed = |Error(text)| Error(format!("dhow run failed: {text}"));
     let detach = given.is("detach");
     let making = Making::begin(given, inherited, detach).map_err(failed)?;
+    if making.spec.process.is_none() {
+        return Err(failed(Error("process property must not be empty".into())));
+    }
     if detach {
         let made = making.create(global, streams::own()).map_err(failed)?;
         return match made.start() {
@@ -132,7 +135,12 @@ impl<'a> Making<'a> {
         if !root.is_dir() {
             return Error::new(format!("invalid rootfs: {} is not a directory", root.display()));
         }
+        lenient::configuration(global, &mut self.spec);
         let id = self.given.id()?;
+        let mounted_on = match &self.spec.linux {
+            Some(linux) if !linux.namespaces.iter().any(|n| n.kind == "mount") => runtime::mount_of(&root).ok(),
+            _ => None,
+        };
         let saved = Saved {
             id: id.into(),
             oci_version: self.spec.oci_version.clone(),
@@ -147,6 +155,7 @@ impl<'a> Making<'a> {
             keeps_keyring: self.given.is("no-new-keyring"),
             maker: own(),
             complete: false,
+            mounted_on,
         };
         let (mut container, lock) = Container::reserve(global, saved, &self.spec)?;
         let mut begun = false;
@@ -154,6 +163,7 @@ impl<'a> Making<'a> {
             Ok((parked, terminal)) => Ok(Made { container, spec: self.spec, parked, terminal, _lock: lock }),
             Err(error) => {
                 // The process and the cgroup are gone already.
+                container.unmount();
                 if let Err(Error(text)) = container.remove_dir() {
                     global.log.warn(&text);
                 }

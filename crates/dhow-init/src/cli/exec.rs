@@ -3,7 +3,7 @@
 use super::options::Given;
 use super::state::{Container, Status};
 use super::streams::{self, Foreground, Inherited};
-use super::{Error, Global, Result, bundle, control, create};
+use super::{Error, Global, Result, bundle, control, create, lenient};
 use oci::runtime::{Process, Spec};
 use runtime::{Detached, Running, Stdio};
 use std::os::fd::AsFd;
@@ -26,6 +26,10 @@ fn one(global: &Global, given: &Given, inherited: Inherited) -> Result<i32> {
     }
     let spec = container.spec()?;
     let mut process = process(given, &spec)?;
+    lenient::process(global, &mut process, spec.linux.as_ref());
+    if let Some(mask) = process.exec_cpu_affinity.as_ref().and_then(|affinity| cpu_mask(&affinity.initial)) {
+        global.log.debug(&format!("affinity: {mask:#x}"));
+    }
     if inherited.listening > 0 {
         process.env.push(format!("LISTEN_FDS={}", inherited.listening));
     }
@@ -39,7 +43,7 @@ fn one(global: &Global, given: &Given, inherited: Inherited) -> Result<i32> {
     let pidfd = container.process().ok_or_else(gone)?;
     let cgroup = control::cgroup(&container)?.below(&sub_cgroups(given)?)?;
     let saved = &container.saved;
-    let target = Running::attach(&saved.id, saved.pid, pidfd, saved.namespaces, cgroup);
+    let target = Running::attach(&saved.id, (saved.pid, pidfd), saved.namespaces, cgroup, spec.linux.as_ref())?;
     let seccomp = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
     let detached = Detached { preserved: inherited.fds, keeps_keyring: saved.keeps_keyring, ..Detached::default() };
 
@@ -71,6 +75,17 @@ fn one(global: &Global, given: &Given, inherited: Inherited) -> Result<i32> {
     handed().inspect_err(|_| {
         let _ = sys::process::pidfd_send_signal(executed.pidfd.as_fd(), 9);
     })
+}
+
+/// The first 128 CPUs of a list, a bit for each.
+fn cpu_mask(list: &str) -> Option<u128> {
+    let mut mask = 0u128;
+    for range in list.split(',').map(str::trim).filter(|range| !range.is_empty()) {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (first..=last.min(127)).for_each(|cpu| mask |= 1 << cpu);
+    }
+    (mask != 0).then_some(mask)
 }
 
 /// The process of `--process`, or the container's own with what the command line changes.

@@ -6,6 +6,7 @@
 //! log.rs       --log, --log-format
 //! state.rs     what is kept of a container below --root, and how it is found out how the container is
 //! bundle.rs    config.json
+//! lenient.rs   what of it is left out with a warning
 //! create.rs    create, run, start
 //! exec.rs      exec
 //! streams.rs   console sockets, and the streams of what runs in the foreground
@@ -32,6 +33,7 @@ mod events;
 mod example;
 mod exec;
 mod features;
+mod lenient;
 mod log;
 mod options;
 mod show;

@@ -45,6 +45,9 @@ pub struct Saved {
     pub maker: (i32, u64),
     /// `create` is done but for the last step.
     pub complete: bool,
+    /// Of one in the host's mount namespace: the mount that its root file system lay in before.
+    #[serde(default)]
+    pub mounted_on: Option<u64>,
 }
 
 /// What is said of a container that is not there, or no longer.
@@ -299,6 +302,13 @@ impl Container {
             id: self.saved.id.clone(),
             bundle: self.saved.bundle.clone(),
             annotations: self.saved.annotations.clone(),
+        }
+    }
+
+    /// Takes away what it has mounted in the host's mount namespace.
+    pub fn unmount(&self) {
+        if let Some(before) = self.saved.mounted_on {
+            runtime::unmount_root(&self.saved.rootfs, before);
         }
     }
 

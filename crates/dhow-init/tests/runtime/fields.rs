@@ -72,7 +72,7 @@ fn a_seccomp_listener_gets_the_notifications() {
     });
     world.does("create c").fine();
     let pid = world.state()["pid"].as_i64().unwrap();
-    world.does("start c").fine();
+    // Before the command can begin.
     let (socket, _) = listener.accept().unwrap();
     let mut packet = vec![0; 4096];
     let (n, fds) = sys::socket::recv_with_fds(socket.as_fd(), &mut packet).unwrap();
@@ -81,6 +81,7 @@ fn a_seccomp_listener_gets_the_notifications() {
     assert_eq!((&told["fds"], &told["metadata"], &told["pid"]), (&json!(["seccompFd"]), &json!("meta"), &json!(pid)));
     assert_eq!((&told["state"]["id"], &told["state"]["bundle"]), (&json!("c"), &json!(world.dir.join("bundle"))));
     // Nobody answers: when the listener is gone, the kernel says ENOSYS.
+    world.does("start c").fine();
     assert!(alive(pid));
     drop(fds);
     world.until("stopped");
@@ -117,10 +118,9 @@ fn a_listener_that_is_not_there_stops_the_start() {
         "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/nosuch/listener",
         "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
     });
-    world.does("create c").fine();
-    let text = world.does("start c").refused(1);
+    let text = world.does("create c").refused(1);
     assert!(text.ends_with("send the seccomp listener to /nosuch/listener: no such file or directory"), "{text}");
-    world.until("stopped");
+    world.is_empty();
 }
 
 #[test]
@@ -234,4 +234,101 @@ fn network_devices_move_in_with_their_addresses() {
     let text = world.does("run c").refused(1);
     assert!(text.ends_with("move network device \"nosuch0\" as \"nosuch0\": link not found: no such device"), "{text}");
     world.is_empty();
+}
+
+#[test]
+fn what_nobody_here_could_enforce_is_left_out_with_a_warning() {
+    let mut world = World::new(&["cat", "/etc/file"]);
+    std::fs::write(world.dir.join("file"), "seen").unwrap();
+    let source = world.dir.join("file").display().to_string();
+    world.spec["mounts"].as_array_mut().unwrap().push(json!(
+        {"destination": "/etc/file", "type": "bind", "source": source, "options": ["bind", "ro", "mode=755", "size=1k"]}
+    ));
+    let mut warned = vec!["mode=755", "size=1k"];
+    if !std::path::Path::new("/sys/module/apparmor").exists() {
+        world.spec["process"]["apparmorProfile"] = json!("some-profile");
+        warned.push("some-profile");
+    }
+    if !std::path::Path::new("/sys/fs/selinux/enforce").exists() {
+        world.spec["process"]["selinuxLabel"] = json!("a:b:c:s0");
+        world.spec["linux"]["mountLabel"] = json!("d:e:f:s0");
+        warned.extend(["a:b:c:s0", "d:e:f:s0"]);
+    }
+    let said = world.does("run c");
+    assert_eq!((said.code, said.out.as_str()), (0, "seen"), "{said:?}");
+    assert_eq!(said.err.lines().count(), warned.len(), "{said:?}");
+    for word in warned {
+        let line = said.err.lines().find(|line| line.contains(word)).unwrap_or_else(|| panic!("no {word} in {said:?}"));
+        assert!(line.contains("level=warning") && line.contains("has no effect"), "{line}");
+    }
+}
+
+#[test]
+fn capabilities_that_cannot_be_given_are_left_out_with_a_warning() {
+    let mut world = World::new(&["grep", "CapEff", "/proc/self/status"]);
+    let names = json!(["CAP_CHOWN", "CAP_OF_TOMORROW"]);
+    world.spec["process"]["capabilities"] = json!({"bounding": names, "effective": names, "permitted": names});
+    let said = world.does("run c");
+    assert_eq!((said.code, said.out.as_str()), (0, "CapEff:\t0000000000000001\n"), "{said:?}");
+    assert!(said.err.contains("level=warning msg=\"ignoring unknown or unavailable capabilities: [CAP_OF_TOMORROW]\""));
+}
+
+#[test]
+fn what_joins_has_the_personality_and_the_last_variable_of_a_name() {
+    let mut world = World::sleeper();
+    std::os::unix::fs::symlink("busybox", world.rootfs().join("bin/uname")).unwrap();
+    world.spec["linux"]["personality"] = json!({"domain": "LINUX32"});
+    world.spec["process"]["env"] = json!(["A=1", "PATH=/bin", "A=2"]);
+    world.does("create c").fine();
+    world.does("start c").fine();
+    assert_eq!(world.run(&["exec", "c", "sh", "-c", "echo $A"]).fine(), "2\n");
+    assert_eq!(world.run(&["exec", "-e", "A=3", "c", "env"]).fine(), "PATH=/bin\nA=3\nHOME=/\n");
+    if cfg!(target_arch = "x86_64") {
+        assert_eq!(world.run(&["exec", "c", "uname", "-m"]).fine(), "i686\n");
+    }
+}
+
+#[test]
+fn mounts_are_listed_in_their_order() {
+    let mut world = World::new(&["cat", "/proc/self/mountinfo"]);
+    let source = world.dir.display().to_string();
+    for n in 0..4 {
+        let to = format!("/tmp/{n}");
+        world.spec["mounts"].as_array_mut().unwrap().push(match n % 2 {
+            0 => json!({"destination": to, "type": "tmpfs", "source": "tmpfs", "options": ["size=4k"]}),
+            _ => json!({"destination": to, "source": source, "options": ["bind", "shared"]}),
+        });
+    }
+    let out = world.does("run c").fine();
+    let places: Vec<&str> =
+        out.lines().filter_map(|l| l.split(' ').nth(4)).filter(|p| p.starts_with("/tmp/")).collect();
+    assert_eq!(places, ["/tmp/0", "/tmp/1", "/tmp/2", "/tmp/3"]);
+    let shared = out.lines().filter(|l| l.contains(" /tmp/") && l.contains(" shared:")).count();
+    assert_eq!(shared, 2, "{out}");
+}
+
+#[test]
+fn clocks_of_a_container_with_its_own_users() {
+    let mut world = World::new(&["cat", "/proc/self/timens_offsets"]);
+    for name in ["user", "time"] {
+        world.spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": name}));
+    }
+    world.spec["linux"]["uidMappings"] = map(0, 100_000, 65_536);
+    world.spec["linux"]["gidMappings"] = map(0, 100_000, 65_536);
+    world.spec["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1337}});
+    chown(world.dir.join("bundle"), Some(100_000), Some(100_000)).unwrap();
+    let out = world.does("run c").fine();
+    let of = |clock: &str| {
+        out.lines().find(|l| l.starts_with(clock)).map(|l| l.split_whitespace().nth(1).map(str::to_owned))
+    };
+    assert_eq!(of("boottime"), Some(Some("1337".into())), "{out}");
+}
+
+#[test]
+fn proc_is_no_link() {
+    let world = World::new(&["true"]);
+    std::fs::remove_dir(world.rootfs().join("proc")).unwrap();
+    std::os::unix::fs::symlink("tmp", world.rootfs().join("proc")).unwrap();
+    let text = world.does("run c").refused(1);
+    assert!(text.contains("filesystem \"proc\" must be mounted on ordinary directory"), "{text}");
 }

@@ -44,7 +44,7 @@ fn each_runs_at_its_moment() {
         }
         state
     };
-    assert_eq!(told(&world, "prestart"), state("creating", Some(pid)));
+    assert_eq!(told(&world, "prestart"), state("created", Some(pid)));
     assert_eq!(told(&world, "createRuntime"), state("creating", Some(pid)));
     // Its own number in its own pid namespace.
     assert_eq!(told(&world, "createContainer"), state("creating", Some(1)));
@@ -162,4 +162,20 @@ fn start_container_hooks_have_no_more_rights_than_the_command() {
     world.does("run -d c").fine();
     let out = std::fs::read_to_string(world.rootfs().join("tmp/out")).unwrap();
     assert_eq!(out, "1000\nCapEff:\t0000000000000000\nSeccomp:\t2\n");
+}
+
+#[test]
+fn without_an_environment_a_hook_has_that_of_where_it_runs() {
+    let mut world = World::new(&["true"]);
+    world.spec["process"]["env"] = json!(["PATH=/bin", "ONE=command"]);
+    let outside = world.dir.join("outside");
+    let script = format!("echo $ONE > {}", outside.display());
+    world.spec["hooks"] = json!({
+        "createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}],
+        "startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", "echo $ONE > /tmp/inside"]}],
+    });
+    let (mut command, _) = world.command(&["run", "c"]);
+    assert_eq!(wait(&mut command.env("ONE", "runtime").spawn().unwrap()), 0);
+    assert_eq!(read(&world, "outside"), "runtime\n");
+    assert_eq!(std::fs::read_to_string(world.rootfs().join("tmp/inside")).unwrap(), "command\n");
 }

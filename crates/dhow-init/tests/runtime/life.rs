@@ -273,3 +273,46 @@ fn a_link_of_its_name_is_the_runtime_alone() {
     assert_eq!(wait(&mut child), 0);
     world.is_empty();
 }
+
+#[test]
+fn without_a_mount_namespace_everything_is_mounted_at_its_place_and_taken_away_again() {
+    let mut world = World::sleeper();
+    world.spec["linux"]["namespaces"] = json!([{"type": "pid"}]);
+    world.spec.as_object_mut().unwrap().remove("hostname");
+    let ours = world.rootfs().display().to_string();
+    let mounts = || {
+        let all = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        all.lines().filter_map(|line| line.split(' ').nth(4)).filter(|at| at.starts_with(ours.as_str())).count()
+    };
+    world.does("create c").fine();
+    world.does("start c").fine();
+    assert_eq!(mounts(), 4);
+    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/mnt")).unwrap();
+    assert_eq!(namespace(&world.state()["pid"].to_string()), namespace("self"));
+    // Its root is its own, and that of what joins it.
+    assert_eq!(world.run(&["exec", "c", "ls", "/"]).fine(), "bin\ndev\netc\nproc\nsys\ntmp\n");
+    assert_eq!(world.run(&["exec", "c", "readlink", "/proc/1/root"]).fine(), "/\n");
+    world.does("delete --force c").fine();
+    assert_eq!(mounts(), 0);
+    world.is_empty();
+    world.spec["process"]["args"] = json!(["/no/such"]);
+    world.does("run c").refused(1);
+    assert_eq!(mounts(), 0);
+    world.is_empty();
+    world.spec["root"]["path"] = json!("/");
+    let why = world.does("run c").refused(1);
+    assert!(why.ends_with("without a mount namespace the root file system must be a directory of its own"), "{why}");
+}
+
+#[test]
+fn a_container_without_a_process_is_made_and_ends_when_it_starts() {
+    let mut world = World::new(&[]);
+    world.spec.as_object_mut().unwrap().remove("process");
+    world.does("create c").fine();
+    assert_eq!(world.state()["status"], "created");
+    world.does("start c").fine();
+    world.until("stopped");
+    assert_eq!(world.run(&["exec", "c", "true"]).refused(255), "exec failed: cannot exec in a stopped container");
+    world.does("delete c").fine();
+    world.is_empty();
+}
