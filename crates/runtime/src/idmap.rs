@@ -4,8 +4,9 @@
 //! even be able to reach what is bound.
 
 use crate::create::{Attempt, write_proc};
+use crate::namespaces::map_lines;
 use crate::options::Options;
-use crate::plan::{Plan, map_lines};
+use crate::plan::Plan;
 use crate::{Failure, mount};
 use oci::runtime::{Linux, Mount};
 use rustix::fs::{CWD, Mode, OFlags};

@@ -5,6 +5,7 @@
 //!   netdev.rs      network devices that move in
 //! exec.rs        one more process in a running container
 //! plan.rs        the configuration, read and checked before there is a process
+//!   namespaces.rs  what it shares with whom
 //!   options.rs     mount options
 //!   idmap.rs       idmapped mounts, which the parent makes
 //!   privileges.rs  names of capabilities, limits and scheduling
@@ -53,6 +54,7 @@ mod identity;
 mod idmap;
 mod init;
 mod mount;
+mod namespaces;
 mod netdev;
 mod notify;
 mod options;

@@ -2,7 +2,7 @@
 //! were given to them for good. They come back to the host when the container's network namespace ends, if they are real.
 
 use crate::Failure;
-use crate::plan::Namespaces;
+use crate::namespaces::Namespaces;
 use oci::runtime::Linux;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
