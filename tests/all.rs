@@ -25,3 +25,4 @@ mod stats;
 mod streams;
 mod structure;
 mod stuck;
+mod upgrade;

@@ -223,6 +223,7 @@ pub struct Engine {
     /// The namespace of its networks.
     pub net: NetNs,
     daemon: Option<Child>,
+    binary: PathBuf,
     flags: Vec<String>,
     apart: bool,
     disk: Option<Disk>,
@@ -260,7 +261,8 @@ impl Engine {
 
     fn new(flags: &[&str]) -> Engine {
         let flags = flags.iter().map(|f| f.to_string()).collect();
-        Engine { dir: TempDir::new(), net: NetNs::new(), daemon: None, flags, apart: false, disk: None }
+        let (dir, net, binary) = (TempDir::new(), NetNs::new(), dhow_bin());
+        Engine { dir, net, daemon: None, binary, flags, apart: false, disk: None }
     }
 
     /// A daemon whose data is on a disk of so many MiB.
@@ -293,10 +295,10 @@ impl Engine {
     pub fn run(&mut self) {
         let dir = self.dir.path();
         let log = std::fs::File::options().create(true).append(true).open(dir.join("daemon.log")).expect("daemon.log");
-        let mut command = self.net.command(if self.apart { "unshare".into() } else { dhow_bin() });
+        let mut command = self.net.command(if self.apart { Path::new("unshare") } else { &self.binary });
         if self.apart {
             let script = "umount /sys/fs/cgroup/unified 2>/dev/null; exec \"$@\"";
-            command.args(["--mount", "sh", "-c", script, "sh"]).arg(dhow_bin());
+            command.args(["--mount", "sh", "-c", script, "sh"]).arg(&self.binary);
         }
         command.arg("daemon").arg("--data-root").arg(dir.join("data")).arg("--exec-root").arg(dir.join("run"));
         command.arg("--pidfile").arg(dir.join("pid")).arg("-H").arg(self.host()).args(&self.flags);
@@ -309,6 +311,11 @@ impl Engine {
             }
             std::os::unix::net::UnixStream::connect(&socket).ok()
         });
+    }
+
+    /// From its next start on the daemon is this program.
+    pub fn become_program(&mut self, binary: &Path) {
+        self.binary = binary.to_owned();
     }
 
     /// `unix://…`

@@ -15,8 +15,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::prelude::*;
 
-/// How long requests that have no answer yet may take when the daemon ends.
+/// How long requests that change something may take when the daemon ends; everybody is answered meanwhile.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long then the others may take, while nobody is accepted any more.
+const LAST_GRACE: Duration = Duration::from_millis(200);
 /// After so long without a request, memory that work left behind goes back to the kernel.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -131,16 +133,14 @@ async fn serve(rooms: Arc<Rooms>, sockets: &[listen::Socket], args: &[String], f
     tracing::info!("ending");
     notify::send("STOPPING=1");
     tidy.abort();
+    if tokio::time::timeout(GRACE, server.changing().none()).await.is_err() {
+        tracing::warn!("{} requests did not end in time", server.changing().now());
+    }
     for task in &accepting {
         task.abort();
     }
-    let finished = async {
-        while server.working() > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    if tokio::time::timeout(GRACE, finished).await.is_err() {
-        tracing::warn!("{} requests did not end in time", server.working());
+    if tokio::time::timeout(LAST_GRACE, server.working().none()).await.is_err() {
+        tracing::debug!("{} requests had no answer", server.working().now());
     }
     let config = rooms.config();
     let closing = tokio::task::spawn_blocking(move || {

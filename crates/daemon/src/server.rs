@@ -92,12 +92,57 @@ pub struct Call {
     pub request: Request<Incoming>,
 }
 
+/// How many requests are at some stage.
+#[derive(Default)]
+pub struct Count {
+    count: AtomicUsize,
+    zero: Notify,
+}
+
+/// One of them; it leaves the stage when it is dropped.
+struct Counted<'a>(&'a Count);
+
+impl Count {
+    fn enter(&self) -> Counted<'_> {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        Counted(self)
+    }
+
+    /// How many there are.
+    pub fn now(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    /// Waits for a moment in which there is none.
+    pub async fn none(&self) {
+        loop {
+            let zero = self.zero.notified();
+            tokio::pin!(zero);
+            // From here on nothing is missed.
+            zero.as_mut().enable();
+            if self.now() == 0 {
+                return;
+            }
+            zero.await;
+        }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.zero.notify_waiters();
+        }
+    }
+}
+
 /// What all connections share.
 pub struct Server<F> {
     answer: F,
     connections: Arc<Semaphore>,
     users: Users,
-    working: AtomicUsize,
+    working: Count,
+    changing: Count,
     served: AtomicUsize,
     next: Notify,
 }
@@ -113,15 +158,21 @@ where
             answer,
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             users: Users::new(MAX_OF_A_USER),
-            working: AtomicUsize::new(0),
+            working: Count::default(),
+            changing: Count::default(),
             served: AtomicUsize::new(0),
             next: Notify::new(),
         })
     }
 
     /// Requests that have no answer yet. Those that stream or wait do not count: their headers are out.
-    pub fn working(&self) -> usize {
-        self.working.load(Ordering::SeqCst)
+    pub fn working(&self) -> &Count {
+        &self.working
+    }
+
+    /// Those of them that do not only ask.
+    pub fn changing(&self) -> &Count {
+        &self.changing
     }
 
     /// How many requests there have been.
@@ -181,17 +232,11 @@ where
     }
 
     async fn fence(&self, request: Request<Incoming>) -> Response<Body> {
-        struct Working<'a>(&'a AtomicUsize);
-        impl Drop for Working<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::SeqCst);
-            }
-        }
-        self.working.fetch_add(1, Ordering::SeqCst);
         self.served.fetch_add(1, Ordering::Relaxed);
         self.next.notify_waiters();
-        let _working = Working(&self.working);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let _working = self.working.enter();
+        let _changing = (!method.is_safe()).then(|| self.changing.enter());
         let begun = std::time::Instant::now();
         let result = match AssertUnwindSafe(self.call(request)).catch_unwind().await {
             Ok(result) => result,
@@ -394,6 +439,22 @@ mod tests {
         let body_missing = format!("{post}Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{{");
         let answer = server.raw_kept(body_missing.as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn none_is_a_moment_and_not_missed() {
+        let count = Count::default();
+        count.none().await;
+        let one = count.enter();
+        let mut none = Box::pin(count.none());
+        assert!(futures_util::poll!(&mut none).is_pending());
+        drop(one);
+        // Another has come by the time anybody looks.
+        let _two = count.enter();
+        assert!(futures_util::poll!(&mut none).is_pending());
+        drop(_two);
+        none.await;
+        assert_eq!(count.now(), 0);
     }
 
     #[tokio::test]
