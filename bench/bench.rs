@@ -1,8 +1,8 @@
 //! Times the same work with us and with other engines, in turn, in one run, and prints medians and ratios.
 //!
 //! ```text
-//! cargo xtask bench [--engine NAME=COMMAND]… [--image REF] [--pull REF]… [--runs N] [--only CASE] [--disk DIR] [--density N] [--bin DHOW]
-//!             [--runtime NAME=COMMAND]…
+//! cargo xtask bench [--engine NAME=COMMAND]… [--image REF] [--pull REF]… [--runs N] [--only CASE] [--disk DIR] [--bin DHOW]
+//!             [--runtime NAME=COMMAND]… [--density N] [--execs N] [--log-lines N]
 //! ```
 //!
 //! Ours is the release build, or `--bin`, with a daemon of its own, its data on an ext4 image that is made and loop-mounted for the run
@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 struct Engine {
@@ -96,6 +97,8 @@ struct Options {
     only: Option<String>,
     disk: Option<PathBuf>,
     density: usize,
+    execs: usize,
+    log_lines: usize,
     bin: Option<PathBuf>,
 }
 
@@ -109,6 +112,8 @@ fn options(args: &[String]) -> Result<Options, String> {
         only: None,
         disk: None,
         density: 0,
+        execs: 0,
+        log_lines: 0,
         bin: None,
     };
     let mut args = args.iter();
@@ -124,6 +129,8 @@ fn options(args: &[String]) -> Result<Options, String> {
             "--only" => o.only = Some(value.clone()),
             "--disk" => o.disk = Some(value.into()),
             "--density" => o.density = number()?,
+            "--execs" => o.execs = number()?,
+            "--log-lines" => o.log_lines = number()?,
             "--bin" => o.bin = Some(value.into()),
             _ => return Err(format!("unknown flag {flag}")),
         }
@@ -268,7 +275,7 @@ impl Table {
         let cells = self
             .engines
             .iter()
-            .map(|e| get(e).map_or(" - |".into(), |v| format!(" {v:.1}{unit} |")))
+            .map(|e| get(e).map_or(" - |".into(), |v| format!(" {v:.*}{unit} |", if v < 10.0 { 2 } else { 1 })))
             .collect::<String>();
         let ours = get(&self.engines[0]);
         let ratios = self.engines[1..].iter().map(|e| match (ours, get(e)) {
@@ -325,6 +332,12 @@ pub fn bench(args: &[String]) -> Result<(), String> {
     }
     for image in &options.pulls {
         pull(&table, &engines, image, options.runs.div_ceil(3));
+    }
+    if options.execs > 0 {
+        execs(&table, &engines, &options.image, options.execs);
+    }
+    if options.log_lines > 0 {
+        log(&table, &engines, &options.image, options.log_lines, options.runs.div_ceil(3));
     }
     println!("| daemon idle, PSS | {idle} KiB |");
     if options.density > 0 {
@@ -412,6 +425,40 @@ fn pull(table: &Table, engines: &[Engine], image: &str, runs: usize) {
     table.row(&format!("rmi {image}"), " ms", &medians(removals));
 }
 
+/// Many processes added to one container, one after the other.
+fn execs(table: &Table, engines: &[Engine], image: &str, count: usize) {
+    let mut times = BTreeMap::new();
+    for engine in engines {
+        engine.run("run -d --name bench --stop-timeout 0 IMG sleep 100000", image);
+        let all: Option<f64> = (0..count).map(|_| engine.time("exec bench true", image)).sum();
+        times.insert(engine.name.clone(), all);
+        engine.run("rm -f bench", image);
+    }
+    table.row(&format!("{count} × exec true, in a row"), " ms", &times);
+}
+
+/// A container that writes `lines` lines of 100 bytes as fast as it can, and reading them back.
+fn log(table: &Table, engines: &[Engine], image: &str, lines: usize, runs: usize) {
+    let (mut written, mut read): (BTreeMap<String, Vec<f64>>, BTreeMap<String, Vec<f64>>) = Default::default();
+    let line = "0123456789".repeat(10).split_off(1);
+    // Command lines here are split at blanks.
+    let write = format!("run -d --name bench IMG sh -c yes_{line}|head_-n_{lines}").replace('_', "${IFS}");
+    for _ in 0..runs {
+        for engine in engines {
+            let both = [write.as_str(), "wait bench"].map(|line| engine.time(line, image));
+            written.entry(engine.name.clone()).or_default().extend(both.into_iter().sum::<Option<f64>>());
+            read.entry(engine.name.clone()).or_default().extend(engine.time("logs bench", image));
+            engine.run("rm -f bench", image);
+        }
+    }
+    let medians = |all: BTreeMap<String, Vec<f64>>| all.into_iter().map(|(n, v)| (n, median(v))).collect();
+    table.row(&format!("{lines} lines of 100 bytes, until the end"), " ms", &medians(written));
+    table.row(&format!("{lines} lines of 100 bytes, logs"), " ms", &medians(read));
+}
+
+/// How many clients are at work at once when many containers are made together.
+const AT_ONCE: usize = 8;
+
 /// The same work beside one container and beside `count`, and what they take.
 fn density(table: &Table, engines: &[Engine], ours: &Ours, image: &str, count: usize) {
     let mut rows: Vec<(String, BTreeMap<String, Option<f64>>)> = Vec::new();
@@ -420,30 +467,44 @@ fn density(table: &Table, engines: &[Engine], ours: &Ours, image: &str, count: u
             Some((_, values)) => drop(values.insert(engine.name.clone(), value)),
             None => rows.push((row, [(engine.name.clone(), value)].into())),
         };
+    let beside = [("run --rm IMG true", 25), ("ps", 101)];
+    let make = |n: usize| format!("run -d --name den{n} --stop-timeout 0 IMG sleep 100000");
+    let names: String = (0..count).map(|n| format!(" den{n}")).collect();
     for engine in engines {
-        let repeat = |line: &str| median((0..15).filter_map(|_| engine.time(line, image)).collect());
-        let begin = Instant::now();
+        let repeat = |(line, times)| median((0..times).filter_map(|_| engine.time(line, image)).collect());
+        let mut one_by_one = Some(0.0);
         for n in 0..count {
-            engine.run(&format!("run -d --name den{n} --stop-timeout 0 IMG sleep 100000"), image);
+            one_by_one = one_by_one.zip(engine.time(&make(n), image)).map(|(all, one)| all + one);
             if n == 0 {
-                for line in ["run --rm IMG true", "ps"] {
-                    note(format!("{line}, with 1 up"), engine, repeat(line));
+                for work in beside {
+                    note(format!("{}, with 1 up", work.0), engine, repeat(work));
                 }
             }
         }
-        note(format!("{count} × run -d, one by one"), engine, Some(begin.elapsed().as_secs_f64() * 1e3));
-        for line in ["run --rm IMG true", "ps"] {
-            note(format!("{line}, with {count} up"), engine, repeat(line));
+        note(format!("{count} × run -d, one by one"), engine, one_by_one);
+        for work in beside {
+            note(format!("{}, with {count} up", work.0), engine, repeat(work));
         }
         if engine.name == "dhow" {
             let (daemon, supervisors, n) = ours.memory();
             println!("| daemon with {count} up, PSS | {daemon} KiB |");
             println!("| supervisor with {count} up, PSS | {} KiB |", supervisors / n.max(1));
         }
-        let names: String = (0..count).map(|n| format!(" den{n}")).collect();
+        note(format!("rm -f of {count}"), engine, engine.time(&format!("rm -f{names}"), image));
+        let next = AtomicUsize::new(0);
         let begin = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..AT_ONCE {
+                scope.spawn(|| {
+                    let numbers = std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)));
+                    numbers
+                        .take_while(|n| *n < count)
+                        .for_each(|n| assert!(engine.run(&make(n), image), "{}: run -d", engine.name));
+                });
+            }
+        });
+        note(format!("{count} × run -d, {AT_ONCE} at a time"), engine, Some(begin.elapsed().as_secs_f64() * 1e3));
         engine.run(&format!("rm -f{names}"), image);
-        note(format!("rm -f of {count}"), engine, Some(begin.elapsed().as_secs_f64() * 1e3));
     }
     for (name, values) in rows {
         table.row(&name.replace("IMG ", ""), " ms", &values);
