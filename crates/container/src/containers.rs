@@ -141,6 +141,8 @@ pub(crate) struct Container {
     turn: (Mutex<bool>, Condvar),
     pub streams: Mutex<Streams>,
     pub prober: Mutex<crate::probe::Prober>,
+    /// How a table showed it last.
+    pub written: Mutex<Option<crate::list::Written>>,
     /// How many copies are at work in the root while it is mounted nowhere else.
     pub copies: (Mutex<u32>, Condvar),
 }
@@ -200,6 +202,7 @@ impl Container {
             turn: Default::default(),
             streams: Mutex::default(),
             prober: Mutex::default(),
+            written: Mutex::default(),
             copies: Default::default(),
         }
     }

@@ -1,7 +1,7 @@
 //! `ps`: summaries and filters.
 
 use crate::check;
-use crate::containers::{Container, Containers, now_ns};
+use crate::containers::{Container, Containers, lock, now_ns};
 use crate::error::{Error, Result, invalid};
 use crate::inspect::mount_point;
 use crate::mounts::Kind;
@@ -10,8 +10,10 @@ use crate::state::{Phase, State};
 use api::Map;
 use api::container::{ContainerSummary, Port, SummaryHostConfig, SummaryLine, SummaryNetworks};
 use api::filters::Filters;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 const FILTERS: [&str; 15] = [
@@ -76,19 +78,30 @@ impl Containers {
         self.chosen(what)?.iter().map(|c| self.summary(c, what.size, now, &mut names)).collect()
     }
 
-    /// Shows the containers that are wanted, newest first, by what a table has of them.
+    /// The containers that are wanted, newest first, by what a table has of them: a [`SummaryLine`] each. Who looks at
+    /// tables looks again: what has not changed since is not written again.
     ///
     /// # Errors
     /// As [`Containers::list`].
-    pub fn brief<T>(&self, what: &List, show: impl FnOnce(&[SummaryLine<'_>]) -> T) -> Result<T> {
+    pub fn brief(&self, what: &List) -> Result<Vec<Arc<RawValue>>> {
         let (now, mut names) = (now_ns(), Names::default());
         let chosen = self.chosen(what)?;
-        let brief = |c| {
-            let line = self.line(c, now, &mut names);
-            SummaryLine { image_id: if line.image == line.image_id { line.image_id } else { Cow::default() }, ..line }
-        };
-        let lines: Vec<SummaryLine<'_>> = chosen.iter().map(brief).collect();
-        Ok(show(&lines))
+        let lines = chosen.iter().map(|c| {
+            let named = self.is_named(&c.record, &mut names);
+            let mut written = lock(&c.container.written);
+            match written.as_ref().filter(|w| w.is_of(c, named, now)) {
+                Some(written) => Ok(written.line.clone()),
+                None => Ok(written.insert(Written::new(c, named, now)?).line.clone()),
+            }
+        });
+        lines.collect()
+    }
+
+    /// Whether the image is still what the name says by which the container was made.
+    fn is_named<'c>(&self, record: &'c Record, names: &mut Names<'c>) -> bool {
+        let named = &record.config.image;
+        let now_of = || self.shared.rooms.images.id(named).ok().map(|id| id.to_string());
+        named == &record.image || names.entry(named).or_insert_with(now_of).as_ref() == Some(&record.image)
     }
 
     fn chosen(&self, what: &List) -> Result<Vec<Candidate>> {
@@ -175,28 +188,10 @@ impl Containers {
             && (wanted.publish.is_empty() && wanted.expose.is_empty() || port_wanted(record, state, wanted))
     }
 
-    fn line<'c>(&self, c: &'c Candidate, now: u64, names: &mut Names<'c>) -> SummaryLine<'c> {
-        let (record, state) = (&c.record, &c.state);
-        // When the name has moved to another image, the image is shown by its ID.
-        let named = &record.config.image;
-        let now_of = || self.shared.rooms.images.id(named).ok().map(|id| id.to_string());
-        let same = named == &record.image || names.entry(named).or_insert_with(now_of).as_ref() == Some(&record.image);
-        SummaryLine {
-            id: (&c.container.id).into(),
-            names: vec![["/", &record.name].concat()].into(),
-            image: if same { named.into() } else { (&record.image).into() },
-            image_id: (&record.image).into(),
-            command: command(record),
-            created: (record.created_ns / 1_000_000_000) as i64,
-            ports: summary_ports(record, state).into(),
-            status: state.human(now).into(),
-        }
-    }
-
     fn summary<'c>(&self, c: &'c Candidate, size: bool, now: u64, names: &mut Names<'c>) -> Result<ContainerSummary> {
         let (record, state) = (&c.record, &c.state);
         let (size_rw, size_root_fs) = if size { self.shared.sizes(&c.container.id, &record.image)? } else { (0, 0) };
-        let line = self.line(c, now, names);
+        let line = line(c, self.is_named(record, names), now);
         Ok(ContainerSummary {
             id: line.id.into(),
             names: line.names,
@@ -217,6 +212,53 @@ impl Containers {
             network_settings: SummaryNetworks { networks: self.shared.networks(record, state) },
             mounts: record.mounts.iter().map(mount_point).collect(),
         })
+    }
+}
+
+fn line(c: &Candidate, named: bool, now: u64) -> SummaryLine<'_> {
+    let (record, state) = (&c.record, &c.state);
+    SummaryLine {
+        id: (&c.container.id).into(),
+        names: vec![["/", &record.name].concat()].into(),
+        // When the name has moved to another image, the image is shown by its ID.
+        image: if named { (&record.config.image).into() } else { (&record.image).into() },
+        image_id: (&record.image).into(),
+        command: command(record),
+        created: (record.created_ns / 1_000_000_000) as i64,
+        ports: summary_ports(record, state).into(),
+        status: state.human(now).into(),
+    }
+}
+
+/// A [`SummaryLine`] in JSON, and all that it was made of.
+pub(crate) struct Written {
+    line: Arc<RawValue>,
+    record: Arc<Record>,
+    state: Arc<State>,
+    named: bool,
+    /// While its status is so old.
+    ages: Range<u64>,
+}
+
+impl Written {
+    fn new(c: &Candidate, named: bool, now: u64) -> Result<Written> {
+        let line = line(c, named, now);
+        let line =
+            SummaryLine { image_id: if line.image == line.image_id { line.image_id } else { Cow::default() }, ..line };
+        Ok(Written {
+            line: serde_json::value::to_raw_value(&line).map_err(|e| Error::System(e.to_string()))?.into(),
+            record: c.record.clone(),
+            state: c.state.clone(),
+            named,
+            ages: c.state.alike(now),
+        })
+    }
+
+    fn is_of(&self, c: &Candidate, named: bool, now: u64) -> bool {
+        Arc::ptr_eq(&self.record, &c.record)
+            && Arc::ptr_eq(&self.state, &c.state)
+            && self.named == named
+            && self.ages.contains(&now)
     }
 }
 

@@ -5,6 +5,8 @@ use crate::restart::Backoff;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
 
+const MINUTE_NS: u64 = 60_000_000_000;
+
 /// Where a container is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -120,6 +122,19 @@ impl State {
         }
     }
 
+    /// From when to when [`State::human`] says what it says now, in nanoseconds since the epoch.
+    pub fn alike(&self, now_ns: u64) -> std::ops::Range<u64> {
+        let since = match self.phase {
+            Phase::Running => self.started_ns,
+            _ => self.finished_ns,
+        };
+        // What is less than a minute old is told in seconds.
+        let age = now_ns.saturating_sub(since);
+        let unit = if age < MINUTE_NS { MINUTE_NS / 60 } else { MINUTE_NS };
+        let begin = since + age / unit * unit;
+        begin..begin + unit
+    }
+
     /// It runs.
     pub fn started(&mut self, record: &supervisor::protocol::StartRecord, endpoint: Option<Endpoint>) {
         self.phase = Phase::Running;
@@ -168,6 +183,25 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ages_that_are_told_alike() {
+        let since = 1_700_000_000_123_456_789;
+        for phase in [Phase::Running, Phase::Exited, Phase::Created] {
+            let state = State { phase, started_ns: since, finished_ns: since, ..State::default() };
+            let mut now = since;
+            for _ in 0..5000 {
+                let alike = state.alike(now);
+                assert!(alike.contains(&now));
+                let said = state.human(now);
+                assert_eq!((state.human(alike.start), state.human(alike.end - 1)), (said.clone(), said));
+                now = alike.end;
+            }
+            assert!(now > since + 3 * 24 * 60 * MINUTE_NS);
+            assert!(!state.alike(since - 1).contains(&(since - 1)), "by a clock that was set back nothing is known");
+        }
+    }
+
     use supervisor::protocol::StartRecord;
 
     #[test]

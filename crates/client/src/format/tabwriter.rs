@@ -16,8 +16,9 @@ pub const LIST: Layout = Layout { min_width: 10, padding: 3 };
 
 /// Aligns the columns of `text`.
 pub fn align(text: &str, layout: Layout) -> String {
-    let mut cells = Vec::with_capacity(text.len() / 8);
-    let mut lines = Vec::with_capacity(text.len() / 64);
+    let count = |wanted: &[u8]| text.bytes().filter(|b| wanted.contains(b)).count() + 1;
+    let mut cells = Vec::with_capacity(count(b"\t\n"));
+    let mut lines = Vec::with_capacity(count(b"\n"));
     for line in text.split('\n') {
         let first = cells.len();
         cells.extend(line.split('\t').map(|text| Cell { text, length: text.chars().count(), width: 0 }));

@@ -96,7 +96,10 @@ pub async fn list(rooms: &Rooms, query: &Query) -> Result<Response<Body>> {
     };
     match wanted.size {
         true => ask(rooms, move |c| c.list(&wanted)).await,
-        false if query.boolean("brief") => Ok(rooms.containers.brief(&wanted, |lines| ok(&lines))?),
+        false if query.boolean("brief") => {
+            let lines = rooms.containers.brief(&wanted)?;
+            Ok(ok(&lines.iter().map(|line| &**line).collect::<Vec<_>>()))
+        }
         false => ask_memory(rooms, |c| c.list(&wanted)),
     }
 }
