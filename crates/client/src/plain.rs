@@ -11,6 +11,8 @@ const LINE: u64 = 64 << 10;
 const HEADERS: usize = 256;
 /// Longest answer that is read whole.
 const BODY: u64 = 1 << 30;
+/// How much is read beyond a head: a page, since what comes of a long body is copied once more.
+const AHEAD: usize = 4 << 10;
 /// So much memory is taken before anything has come.
 const AT_ONCE: u64 = 1 << 20;
 
@@ -45,7 +47,7 @@ struct Head {
 impl Connection {
     /// Over an open stream.
     pub fn new(stream: impl Stream + 'static) -> Connection {
-        Connection(BufReader::with_capacity(16 << 10, Box::new(stream)))
+        Connection(BufReader::with_capacity(AHEAD, Box::new(stream)))
     }
 
     /// Sends a request (head and body as they go out) and reads the answer.

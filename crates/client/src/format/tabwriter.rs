@@ -16,44 +16,41 @@ pub const LIST: Layout = Layout { min_width: 10, padding: 3 };
 
 /// Aligns the columns of `text`.
 pub fn align(text: &str, layout: Layout) -> String {
-    let count = |wanted: &[u8]| text.bytes().filter(|b| wanted.contains(b)).count() + 1;
-    let mut cells = Vec::with_capacity(count(b"\t\n"));
-    let mut lines = Vec::with_capacity(count(b"\n"));
-    for line in text.split('\n') {
-        let first = cells.len();
-        cells.extend(line.split('\t').map(|text| Cell { text, length: text.chars().count(), width: 0 }));
-        lines.push(first..cells.len());
+    let cells = || text.split('\n').map(|line| line.split('\t'));
+    let mut pads = Vec::new();
+    let mut lines = Vec::new();
+    for line in cells() {
+        let first = pads.len();
+        pads.extend(line.map(|cell| cell.chars().count()));
+        lines.push(first..pads.len());
     }
-    block(&lines, &mut cells, 0, layout);
+    block(&lines, &mut pads, 0, layout);
     let mut out = String::with_capacity(text.len() * 2);
-    for (i, line) in lines.iter().enumerate() {
-        if i > 0 {
-            out.push('\n');
+    for (line, pads) in cells().zip(lines.into_iter().map(|line| &pads[line])) {
+        for (cell, spaces) in line.zip(pads) {
+            out.push_str(cell);
+            pad(&mut out, *spaces);
         }
-        for cell in &cells[line.clone()] {
-            out.push_str(cell.text);
-            pad(&mut out, cell.width.saturating_sub(cell.length));
-        }
+        out.push('\n');
     }
+    // Lines are divided, not ended.
+    out.pop();
     out
 }
 
-struct Cell<'t> {
-    text: &'t str,
-    /// In characters.
-    length: usize,
-    /// Of its column; 0 for the last cell of a line, which ends with no tab.
-    width: usize,
-}
-
-/// Sets the widths of a column and of those that follow it; a line without that column ends a block.
-fn block(lines: &[Range<usize>], cells: &mut [Cell<'_>], column: usize, layout: Layout) {
+/// Makes lengths of cells, in characters, the spaces after them, for one column and those that follow it. A line without
+/// that column, or with nothing after it, ends a block.
+fn block(lines: &[Range<usize>], cells: &mut [usize], column: usize, layout: Layout) {
     let has = |line: &Range<usize>| column + 1 < line.len();
-    for block in lines.chunk_by(|a, b| has(a) && has(b)).filter(|block| has(&block[0])) {
-        let widest = block.iter().map(|line| cells[line.start + column].length).max().unwrap_or(0);
-        for line in block {
-            cells[line.start + column].width = layout.min_width.max(widest + layout.padding);
+    for block in lines.chunk_by(|a, b| has(a) == has(b)) {
+        let Range { start, end } = block[0];
+        if !has(&(start..end)) {
+            block.iter().filter(|line| column < line.len()).for_each(|line| cells[line.start + column] = 0);
+            continue;
         }
+        let widest = block.iter().map(|line| cells[line.start + column]).max().unwrap_or(0);
+        let width = layout.min_width.max(widest + layout.padding);
+        block.iter().for_each(|line| cells[line.start + column] = width - cells[line.start + column]);
         self::block(block, cells, column + 1, layout);
     }
 }
