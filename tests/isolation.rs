@@ -93,6 +93,8 @@ fn devices_sysctls_and_ulimits() {
     assert_eq!(sh(&e, &["--sysctl", "net.ipv4.ip_forward=1"], "cat /proc/sys/net/ipv4/ip_forward"), "1");
     e.dhow(["run", "--rm", "--sysctl", "kernel.panic=1", "busybox"]).fails(125, "kernel.panic");
     assert_eq!(sh(&e, &["--ulimit", "nofile=100:200"], "ulimit -n; ulimit -Hn"), "100\n200");
+    e.dhow(["run", "-d", "--name", "cc", "--ulimit", "nofile=100:200", "busybox", "sleep", "1d"]).ok();
+    assert_eq!(e.dhow(["exec", "cc", "sh", "-c", "ulimit -n; ulimit -Hn"]).ok(), "100\n200");
 }
 
 /// A rootfs whose `/proc`, `/dev` … are links to somewhere else must never move a mount there (THREATS A1-A3).

@@ -57,6 +57,14 @@ impl Tar {
         self.raw(&header(name.as_bytes(), b'0', body.len() as u64, b"")).raw(body)
     }
 
+    /// A file with a mode of its own.
+    pub fn mode(self, name: &str, mode: u32, body: &[u8]) -> Tar {
+        let mut h = header(name.as_bytes(), b'0', body.len() as u64, b"");
+        h[100..108].copy_from_slice(format!("{mode:07o}\0").as_bytes());
+        sum(&mut h);
+        self.raw(&h).raw(body)
+    }
+
     /// A directory.
     pub fn dir(self, name: &str) -> Tar {
         self.raw(&header(name.as_bytes(), b'5', 0, b""))

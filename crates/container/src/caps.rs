@@ -64,6 +64,9 @@ const DEFAULT: [&str; 14] = [
     "CAP_AUDIT_WRITE",
 ];
 
+/// What of it the profile `strict` does not give: who needs one of these names it.
+const TAKEN: [&str; 5] = ["CAP_NET_RAW", "CAP_MKNOD", "CAP_AUDIT_WRITE", "CAP_SETPCAP", "CAP_SYS_CHROOT"];
+
 /// `net_admin`, `CAP_NET_ADMIN` or `all` in one spelling. Bit n of `usable` is capability n.
 fn normal(name: &str, usable: u64) -> Result<String> {
     let upper = name.to_ascii_uppercase();
@@ -88,11 +91,23 @@ pub(crate) fn normalize(names: &[String], usable: u64) -> Result<Vec<String>> {
     names.iter().map(|n| normal(n, usable)).collect()
 }
 
+/// What a request says of capabilities.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub add: &'a [String],
+    pub drop: &'a [String],
+    pub privileged: bool,
+    /// It starts from the profile `strict`.
+    pub strict: bool,
+}
+
 /// The set of a container: bounding, permitted and effective alike.
 ///
 /// # Errors
 /// At the first name that cannot be given.
-pub(crate) fn set(add: &[String], drop: &[String], privileged: bool, usable: u64) -> Result<Vec<String>> {
+pub(crate) fn set(asked: Asked, usable: u64) -> Result<Vec<String>> {
+    let Asked { add, drop, privileged, strict } = asked;
+
     let all = || ALL.iter().enumerate().filter(|(n, _)| usable & 1 << n != 0).map(|(_, c)| c.to_string());
     if privileged {
         return Ok(all().collect());
@@ -100,10 +115,11 @@ pub(crate) fn set(add: &[String], drop: &[String], privileged: bool, usable: u64
     let (add, drop) = (normalize(add, usable)?, normalize(drop, usable)?);
     let is_all = |list: &[String]| list.iter().any(|c| c == "ALL");
     let is_kept = |c: &String| !drop.contains(c);
+    let default = DEFAULT.iter().filter(|c| !strict || !TAKEN.contains(c));
     Ok(match (is_all(&add), is_all(&drop)) {
         (true, _) => all().filter(is_kept).collect(),
         (false, true) => unique(add),
-        (false, false) => unique(DEFAULT.iter().map(|c| c.to_string()).filter(is_kept).chain(add).collect()),
+        (false, false) => unique(default.map(|c| c.to_string()).filter(is_kept).chain(add).collect()),
     })
 }
 
@@ -129,7 +145,10 @@ mod tests {
 
     #[test]
     fn adding_and_dropping() {
-        let set = |add: &[&str], drop: &[&str]| set(&names(add), &names(drop), false, EVERY).unwrap();
+        let of = |add: &[&str], drop: &[&str], (privileged, strict), usable| {
+            set(Asked { add: &names(add), drop: &names(drop), privileged, strict }, usable).unwrap()
+        };
+        let set = |add: &[&str], drop: &[&str]| of(add, drop, (false, false), EVERY);
         assert_eq!(set(&[], &[]), names(&DEFAULT));
         assert_eq!(set(&["net_admin"], &["all"]), ["CAP_NET_ADMIN"]);
         assert_eq!(set(&[], &["ALL"]).len(), 0);
@@ -137,9 +156,15 @@ mod tests {
         assert_eq!(set(&["chown"], &["mknod"]).len(), 13);
         // What is dropped and added is there, as with Docker: additions come last.
         assert!(set(&["mknod"], &["mknod"]).contains(&"CAP_MKNOD".to_string()));
-        assert_eq!(super::set(&[], &names(&["ALL"]), true, EVERY >> 3).unwrap().len(), 38);
-        let fewer = super::set(&[], &[], true, EVERY & !(1 << 24)).unwrap();
+        assert_eq!(of(&[], &["ALL"], (true, false), EVERY >> 3).len(), 38);
+        let fewer = of(&[], &[], (true, false), EVERY & !(1 << 24));
         assert!(fewer.len() == 40 && !fewer.contains(&"CAP_SYS_RESOURCE".to_string()));
+        let strict = |add: &[&str], drop: &[&str]| of(add, drop, (false, true), EVERY);
+        let kept =
+            ["CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "SETGID", "SETUID", "SETFCAP", "NET_BIND_SERVICE", "KILL"];
+        assert_eq!(strict(&[], &[]), kept.map(|c| format!("CAP_{c}")));
+        assert_eq!(strict(&["net_raw"], &["all"]), ["CAP_NET_RAW"]);
+        assert!(strict(&["mknod"], &[]).contains(&"CAP_MKNOD".to_string()));
     }
 
     #[test]

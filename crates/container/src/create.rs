@@ -8,7 +8,7 @@ use crate::record::{self, Record, VERSION};
 use crate::rooms::Base;
 use crate::state::State;
 use crate::undo::Undo;
-use crate::{config, names, outside, spec};
+use crate::{config, names, outside, spec, strict};
 use api::container::{CreateContainer, Created, HostConfig};
 use oci::Platform;
 use std::os::unix::fs::DirBuilderExt;
@@ -161,9 +161,11 @@ impl Shared {
         }
         defaulted(&mut host.ipc_mode, if options.ipc_mode.is_empty() { "private" } else { &options.ipc_mode });
         let unified = self.host.cgroups.unified;
+        let strictly = strict::is_asked(host, options.defaults.profile, &self.host)?;
         let cgroupns = match (options.cgroupns_mode.as_str(), unified) {
             _ if host.privileged && !unified => "host",
             ("", true) => "private",
+            ("", false) if strictly => "private",
             ("", false) => "host",
             (mode, _) => mode,
         };
@@ -197,6 +199,7 @@ impl Shared {
                 *mode = format!("container:{}", self.find(other).map_err(|e| self.joins_nobody(e, other))?.id);
             }
         }
+        strict::settle(host, options.defaults.profile, &self.host)?;
         let open = host.privileged || host.security_opt.iter().any(|o| o == "systempaths=unconfined");
         if host.masked_paths.is_null() && !open {
             host.masked_paths = spec::default_masked(&self.host).into();

@@ -302,14 +302,16 @@ impl Shared {
         let user = if config.user.is_empty() { &container.user } else { &config.user };
         let account = self.account_in(c, user)?;
         let usable = self.host.capabilities;
-        let bounding = caps::set(&host.cap_add, &host.cap_drop, host.privileged || config.privileged, usable)?;
+        let security = crate::check::Security::parse(&host.security_opt, &self.host)?;
+        let (privileged, strict) = (host.privileged || config.privileged, security.is_strict());
+        let asked = caps::Asked { add: &host.cap_add, drop: &host.cap_drop, privileged, strict };
+        let bounding = caps::set(asked, usable)?;
         let mut shown = container.clone();
         shown.tty = config.tty;
         let mut env = spec::environment(&shown, &container.hostname, &account.home);
         spec::replace_or_append(&mut env, &config.env);
         let size = how.console_size.or(config.console_size).filter(|s| config.tty && *s != [0, 0]);
         let side = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
-        let security = crate::check::Security::parse(&host.security_opt, &self.host)?;
         let directory = [&config.working_dir, &container.working_dir].into_iter().find(|d| !d.is_empty());
         Ok(Process {
             terminal: config.tty,
@@ -319,7 +321,8 @@ impl Shared {
             env,
             cwd: directory.cloned().unwrap_or_else(|| "/".into()),
             capabilities: Some(spec::capability_sets(&bounding)),
-            no_new_privileges: security.no_new_privileges.unwrap_or(self.options.defaults.no_new_privileges),
+            rlimits: spec::rlimits(&host.resources.ulimits, &self.options.defaults.ulimits, strict)?,
+            no_new_privileges: security.bars_privileges(&self.options.defaults),
             apparmor_profile: security.apparmor.filter(|_| self.host.apparmor),
             oom_score_adj: Some(host.oom_score_adj as i32),
             ..Process::default()

@@ -9,6 +9,7 @@
 //!                mounts/ binds, --mount, tmpfs (pure)        names.rs   IDs and names
 //! outside.rs     paths of the host that users name, behind which a file system may hang
 //! start.rs       spec/   the OCI configuration (pure, golden tests)
+//!                strict.rs  the stricter defaults
 //!                seccomp/ the default filter as a table, clients' profiles
 //!                user.rs USER and groups (pure)              view.rs    files of layers without a mount
 //!                files.rs hosts, hostname, resolv.conf       undo.rs    steps back
@@ -68,6 +69,7 @@ mod state;
 mod stats;
 mod stop;
 mod streams;
+mod strict;
 mod top;
 mod undo;
 mod update;
@@ -87,4 +89,5 @@ pub use list::List;
 pub use remove::Remove;
 pub use spec::Defaults;
 pub use streams::{Attach, Attached, LogQuery, Logs};
+pub use strict::Profile;
 pub use wait::Waiting;

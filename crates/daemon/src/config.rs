@@ -77,6 +77,7 @@ pub struct Config {
     pub log_opts: BTreeMap<String, String>,
     /// A file, `builtin` or `unconfined`.
     pub seccomp_profile: Option<String>,
+    pub security_profile: container::Profile,
     pub cgroup_parent: String,
     pub cgroupns_mode: String,
     pub ipc_mode: String,
@@ -124,6 +125,7 @@ impl Default for Config {
             log_driver: "json-file".into(),
             log_opts: BTreeMap::new(),
             seccomp_profile: None,
+            security_profile: container::Profile::Docker,
             cgroup_parent: String::new(),
             cgroupns_mode: String::new(),
             ipc_mode: String::new(),

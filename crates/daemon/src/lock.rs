@@ -4,9 +4,12 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+/// The mode of the data root.
+const MODE: u32 = 0o710;
 
 /// The format of the tree below the data root.
 const FORMAT: &str = "1";
@@ -24,11 +27,15 @@ pub struct DataRoot {
 /// # Errors
 /// When another daemon works there, naming it, or when the tree is of a newer version.
 pub fn data_root(root: &Path) -> Result<DataRoot> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o711)
-        .create(root)
-        .with_context(|| format!("creating the data root {}", root.display()))?;
+    let wrong = || format!("creating the data root {}", root.display());
+    std::fs::DirBuilder::new().recursive(true).mode(MODE).create(root).with_context(wrong)?;
+    // Volumes and layers hold files that make whoever runs them root: others of this machine shall not come near them, nor
+    // where an older version, or the administrator, has made the directory.
+    let mode = std::fs::metadata(root).with_context(wrong)?.permissions().mode();
+    if mode & 0o007 != 0 {
+        let closed = std::fs::Permissions::from_mode(mode & 0o770);
+        std::fs::set_permissions(root, closed).with_context(wrong)?;
+    }
     let path = root.join("lock");
     let mut lock = OpenOptions::new()
         .read(true)

@@ -159,6 +159,7 @@ fn options(config: &Config) -> Result<container::Options> {
             ulimits: config.ulimits.values().cloned().collect(),
             cgroup_parent: config.cgroup_parent.clone(),
             no_new_privileges: config.no_new_privileges,
+            profile: config.security_profile,
             seccomp,
         },
         shm_size: config.shm_size,

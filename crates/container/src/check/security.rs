@@ -27,9 +27,21 @@ pub(crate) struct Security {
     pub writable_cgroups: Option<bool>,
     /// Nothing masked, nothing read-only.
     pub system_paths: bool,
+    /// Which defaults the rest has.
+    pub profile: Option<crate::strict::Profile>,
 }
 
 impl Security {
+    /// Whether what is not said is strict.
+    pub fn is_strict(&self) -> bool {
+        self.profile == Some(crate::strict::Profile::Strict)
+    }
+
+    /// Whether no program gives more rights than its caller has.
+    pub fn bars_privileges(&self, defaults: &crate::spec::Defaults) -> bool {
+        self.no_new_privileges.unwrap_or(defaults.no_new_privileges || self.is_strict())
+    }
+
     /// Reads the options.
     ///
     /// # Errors
@@ -59,6 +71,7 @@ impl Security {
                 "apparmor" => s.apparmor = Some(apparmor(value, facts)?),
                 "no-new-privileges" => s.no_new_privileges = Some(boolean()?),
                 "writable-cgroups" => s.writable_cgroups = Some(boolean()?),
+                "profile" => s.profile = Some(crate::strict::Profile::parse(value)?),
                 "systempaths" if value == "unconfined" => s.system_paths = true,
                 // Without SELinux, which this engine does not drive, labels mean nothing, as with Docker.
                 "label" => {

@@ -33,11 +33,47 @@ pub fn default(facts: Facts) -> Seccomp {
     out
 }
 
+/// What the profile `strict` lets through: the default without what looks into other processes' memory or hides it from the
+/// kernel, and with the sockets that programs of a network use. A capability opens what it is for.
+pub fn strict(facts: Facts) -> Seccomp {
+    const NETLINK: u64 = 16;
+    const PACKET: u64 = 17;
+    let has = |cap: &str| facts.capabilities.iter().any(|c| c == cap);
+    let looks = ["ptrace", "process_vm_readv", "process_vm_writev"];
+    let kept = |name: &String| match name.as_str() {
+        "memfd_secret" | "socket" => false,
+        name => has("CAP_SYS_PTRACE") || !looks.contains(&name),
+    };
+    let mut out = default(facts);
+    for rule in &mut out.syscalls {
+        rule.names.retain(kept);
+    }
+    out.syscalls.retain(|rule| !rule.names.is_empty());
+    let mut socket = |args: Vec<SyscallArg>| {
+        let (names, action) = (vec!["socket".to_owned()], "SCMP_ACT_ALLOW".to_owned());
+        out.syscalls.push(SyscallRule { names, action, errno_ret: None, args });
+    };
+    // The kernel reads 32 bits of it.
+    let word = |index: u32, value: u64| masked(index, 0xffff_ffff, value);
+    for family in [1, 2, 10] {
+        socket(vec![word(0, family)]);
+    }
+    match has("CAP_NET_ADMIN") {
+        true => socket(vec![word(0, NETLINK)]),
+        // Routes and addresses: what names and interfaces are asked for.
+        false => socket(vec![word(0, NETLINK), word(2, 0)]),
+    }
+    if has("CAP_NET_RAW") {
+        socket(vec![word(0, PACKET)]);
+    }
+    out
+}
+
 /// A profile that a client sent.
 ///
 /// # Errors
 /// When the text is not a profile, or asks for something unknown: nothing of a security profile is skipped silently.
-pub fn parse(json: &str, facts: Facts) -> Result<Option<Seccomp>, String> {
+pub fn parse(json: &str, facts: Facts) -> Result<Seccomp, String> {
     profile::parse(json, facts)
 }
 
@@ -204,14 +240,14 @@ mod tests {
                   "args":[{"index":1,"value":3,"valueTwo":2,"op":"SCMP_CMP_MASKED_EQ"}]}]}"#,
             facts,
         )
-        .unwrap()
         .unwrap();
         assert_eq!(s.architectures, ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]);
         assert_eq!(s.syscalls.iter().map(|r| r.names[0].as_str()).collect::<Vec<_>>(), ["mkdir", "c"]);
         assert_eq!(s.syscalls[1].args, [masked(1, 3, 2)]);
-        assert_eq!(parse("{}", facts), Ok(None));
         for bad in [
             "",
+            "{}",
+            r#"{"syscalls":[]}"#,
             "[]",
             r#"{"defaultAction":"SCMP_ACT_WHAT"}"#,
             r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86"],"archMap":[{"architecture":"SCMP_ARCH_X86_64"}]}"#,

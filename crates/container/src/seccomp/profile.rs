@@ -117,7 +117,7 @@ const KEYS: [&str; 22] = [
     "minKernel",
 ];
 
-pub(super) fn parse(json: &str, facts: Facts) -> Result<Option<Seccomp>, String> {
+pub(super) fn parse(json: &str, facts: Facts) -> Result<Seccomp, String> {
     if json.len() > MAX_LENGTH {
         return Err(format!("seccomp profile of {} bytes is larger than {MAX_LENGTH}", json.len()));
     }
@@ -127,8 +127,9 @@ pub(super) fn parse(json: &str, facts: Facts) -> Result<Option<Seccomp>, String>
     }
     let profile: Profile = serde_json::from_str(json).map_err(|e| e.to_string())?;
     strict(&serde_json::from_str(json).map_err(|e| e.to_string())?)?;
-    if profile.default_action.is_empty() && profile.syscalls.is_empty() {
-        return Ok(None);
+    // For runc one without rules too is no filter at all: whoever wants none says `unconfined`.
+    if profile.default_action.is_empty() {
+        return Err("a seccomp profile without defaultAction is none".into());
     }
     if !profile.architectures.is_empty() && !profile.arch_map.is_empty() {
         return Err("both 'architectures' and 'archMap' are specified in the seccomp profile, use either 'architectures' or 'archMap'".into());
@@ -152,7 +153,7 @@ pub(super) fn parse(json: &str, facts: Facts) -> Result<Option<Seccomp>, String>
             out.syscalls.push(rule);
         }
     }
-    Ok(Some(out))
+    Ok(out)
 }
 
 /// What serde takes and Go does not, or the other way round: a list in place of an object is its fields in their order, and a
@@ -335,12 +336,7 @@ mod tests {
             let capabilities = if admin { vec!["CAP_SYS_ADMIN".to_owned(), "CAP_BPF".to_owned()] } else { vec![] };
             let facts = Facts { capabilities: &capabilities, arch: "amd64", kernel };
             let read = match parse(&value.to_string(), facts) {
-                Ok(Some(read)) => read,
-                Ok(None) => {
-                    let none = |key: &str| value[key].is_null() || value[key] == json!("") || value[key] == json!([]);
-                    prop_assert!(none("defaultAction") && none("syscalls"), "{}", value);
-                    return Ok(());
-                }
+                Ok(read) => read,
                 Err(_) => {
                     prop_assert!(!changes.is_empty());
                     return Ok(());

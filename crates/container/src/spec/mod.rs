@@ -39,6 +39,8 @@ pub struct Defaults {
     pub cgroup_parent: String,
     /// `--no-new-privileges`
     pub no_new_privileges: bool,
+    /// `--security-profile`
+    pub profile: crate::strict::Profile,
     /// `--seccomp-profile`: empty or `builtin`, `unconfined`, or a profile as JSON.
     pub seccomp: String,
 }
@@ -78,8 +80,10 @@ pub(crate) struct Input<'a> {
 pub(crate) fn spec(input: Input) -> Result<Spec> {
     let host = input.host;
     let security = Security::parse(&host.security_opt, input.facts)?;
-    let capabilities = caps::set(&host.cap_add, &host.cap_drop, host.privileged, input.facts.capabilities)?;
-    let seccomp = filter(&security.seccomp, host.privileged, &capabilities, &input)?;
+    let (privileged, strict) = (host.privileged, security.is_strict());
+    let asked = caps::Asked { add: &host.cap_add, drop: &host.cap_drop, privileged, strict };
+    let capabilities = caps::set(asked, input.facts.capabilities)?;
+    let seccomp = filter(&security, host.privileged, &capabilities, &input)?;
     let process = process(&input, &security, &capabilities)?;
     let (masked, read_only) = paths(host, &security, input.facts);
     let (nodes, device_rules) = devices::nodes_and_rules(host, &input.devices)?;
@@ -135,8 +139,8 @@ fn process(input: &Input, security: &Security, capabilities: &[String]) -> Resul
         env: environment(config, input.hostname, &input.account.home),
         cwd: if config.working_dir.is_empty() { "/".into() } else { config.working_dir.clone() },
         capabilities: Some(capability_sets(capabilities)),
-        rlimits: rlimits(&host.resources.ulimits, &input.defaults.ulimits)?,
-        no_new_privileges: security.no_new_privileges.unwrap_or(input.defaults.no_new_privileges),
+        rlimits: rlimits(&host.resources.ulimits, &input.defaults.ulimits, security.is_strict())?,
+        no_new_privileges: security.bars_privileges(input.defaults),
         apparmor_profile: apparmor.filter(|_| input.facts.apparmor),
         oom_score_adj: Some(host.oom_score_adj as i32),
         ..Process::default()
@@ -154,9 +158,16 @@ pub(crate) fn capability_sets(names: &[String]) -> Capabilities {
     }
 }
 
-fn rlimits(asked: &[Ulimit], defaults: &[Ulimit]) -> Result<Vec<oci::runtime::Rlimit>> {
-    let rest = defaults.iter().filter(|d| !asked.iter().any(|u| u.name == d.name));
-    check::rlimits(&asked.iter().chain(rest).cloned().collect::<Vec<_>>())
+/// Those asked for, then the engine's, then the profile's.
+pub(crate) fn rlimits(asked: &[Ulimit], defaults: &[Ulimit], strict: bool) -> Result<Vec<oci::runtime::Rlimit>> {
+    let mut all = asked.to_vec();
+    let strict = if strict { crate::strict::ulimits() } else { vec![] };
+    for default in defaults.iter().chain(&strict) {
+        if !all.iter().any(|u| u.name == default.name) {
+            all.push(default.clone());
+        }
+    }
+    check::rlimits(&all)
 }
 
 /// The engine's variables with the container's over them: a later `NAME=value` replaces an earlier one in its place, a bare
@@ -189,21 +200,24 @@ pub(crate) fn replace_or_append(env: &mut Vec<String>, over: &[String]) {
 }
 
 fn filter(
-    choice: &SeccompChoice,
+    security: &Security,
     privileged: bool,
     capabilities: &[String],
     input: &Input,
 ) -> Result<Option<oci::runtime::Seccomp>> {
     let facts = seccomp::Facts { capabilities, arch: &input.facts.arch, kernel: input.facts.kernel };
     let parse = |json: &str| {
-        seccomp::parse(json, facts).map_err(|e| Error::Invalid(format!("Decoding seccomp profile failed: {e}")))
+        seccomp::parse(json, facts)
+            .map(Some)
+            .map_err(|e| Error::Invalid(format!("Decoding seccomp profile failed: {e}")))
     };
-    match choice {
+    match &security.seccomp {
         SeccompChoice::Unconfined => Ok(None),
         SeccompChoice::Profile(json) => parse(json),
         SeccompChoice::Builtin if privileged => Ok(None),
         SeccompChoice::Unsaid if privileged => Ok(None),
         SeccompChoice::Builtin => Ok(Some(seccomp::default(facts))),
+        SeccompChoice::Unsaid if security.is_strict() => Ok(Some(seccomp::strict(facts))),
         SeccompChoice::Unsaid => match input.defaults.seccomp.as_str() {
             "" | "builtin" => Ok(Some(seccomp::default(facts))),
             "unconfined" => Ok(None),

@@ -174,6 +174,7 @@ pub const OPTIONS: &[Entry] = &[
     many!("registry-mirror"; Some("registry-mirrors"); push!(registry_mirrors); "Preferred registry mirror"),
     entry!("rootless"; None; Bool; Effect::Only(&["false"], ABSENT); "Enable rootless mode"),
     entry!("seccomp-profile"; Some("seccomp-profile"); Value; optional!(seccomp_profile); "Path to seccomp profile, \"builtin\" or \"unconfined\""),
+    entry!("security-profile"; Some("security-profile"); Value; Effect::Set(security_profile); "Defaults of new containers (\"docker\"|\"strict\")"),
     entry!("selinux-enabled"; Some("selinux-enabled"); Bool; Effect::Only(&["false"], ABSENT); "Enable selinux support"),
     entry!("shutdown-timeout"; Some("shutdown-timeout"); Value; number!(shutdown_timeout, -1); "Set the default shutdown timeout (default 15)"),
     entry!("storage-driver", 's'; Some("storage-driver"); Value; Effect::Only(&["", "overlay", "overlay2"], "other than overlay2 is not implemented in this version of dhow"); "Storage driver to use (overlay2)"),
@@ -239,6 +240,11 @@ fn ip(config: &mut Config, value: &str) -> Result<(), String> {
 
 fn shm(config: &mut Config, value: &str) -> Result<(), String> {
     config.shm_size = api::units::parse_ram(value)?;
+    Ok(())
+}
+
+fn security_profile(c: &mut Config, v: &str) -> Result<(), String> {
+    c.security_profile = container::Profile::parse(v).map_err(|e| e.to_string())?;
     Ok(())
 }
 

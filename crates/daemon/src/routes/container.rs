@@ -206,7 +206,10 @@ pub async fn resize(rooms: &Rooms, name: String, query: &Query) -> Result<Respon
 }
 
 /// `POST /containers/{name}/start`
-pub async fn start(rooms: &Rooms, name: String) -> Result<Response<Body>> {
+pub async fn start(rooms: &Rooms, name: String, query: &Query) -> Result<Response<Body>> {
+    if !query.get("checkpoint").is_empty() || !query.get("checkpoint-dir").is_empty() {
+        return Err(Error::absent("checkpoint"));
+    }
     act(rooms, move |c| c.start(&name)).await
 }
 

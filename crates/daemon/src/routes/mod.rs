@@ -75,7 +75,7 @@ pub async fn answer(rooms: Arc<Rooms>, call: Call) -> Result<Response<Body>> {
         Route::ContainerChanges(name) => container::changes(&rooms, name).await,
         Route::ContainerStats(name) => container::stats(&rooms, name, &query).await,
         Route::ContainerResize(name) => container::resize(&rooms, name, &query).await,
-        Route::ContainerStart(name) => container::start(&rooms, name).await,
+        Route::ContainerStart(name) => container::start(&rooms, name, &query).await,
         Route::ContainerStop(name) => container::stop(&rooms, name, &query).await,
         Route::ContainerRestart(name) => container::restart(&rooms, name, &query).await,
         Route::ContainerKill(name) => container::kill(&rooms, name, &query).await,

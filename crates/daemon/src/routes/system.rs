@@ -229,6 +229,9 @@ fn security(rooms: &Rooms, config: &Config) -> List<String> {
     let profile = config.seccomp_profile.as_deref().filter(|p| !p.is_empty()).unwrap_or("builtin");
     options.push(format!("name=seccomp,profile={profile}"));
     options.push("name=cgroupns".into());
+    if config.security_profile != container::Profile::Docker {
+        options.push(format!("name=security,profile={}", config.security_profile.name()));
+    }
     if config.no_new_privileges {
         options.push("name=no-new-privileges".into());
     }
