@@ -271,6 +271,30 @@ fn import_makes_an_image_of_a_template() {
 }
 
 #[test]
+fn templates_are_imported_however_they_are_packed() {
+    need_root!();
+    let e = Engine::start(&[]);
+    let dir = TempDir::new();
+    let plain = e.dhow(["import", busybox_tar().to_str().unwrap(), "plain"]).ok();
+    let layers = |image: &str| e.dhow(["image", "inspect", "-f", "{{.RootFS.Layers}}", image]).ok();
+    let wanted = layers(&plain);
+    for tool in ["gzip", "bzip2", "xz", "zstd"] {
+        let packed = dir.path().join(tool);
+        let out = std::fs::File::create(&packed).unwrap();
+        let mut command = Command::new(tool);
+        assert!(command.args(["-1", "-c"]).arg(busybox_tar()).stdout(out).status().unwrap().success());
+        e.dhow(["import", packed.to_str().unwrap(), tool]).ok();
+        assert_eq!(layers(tool), wanted, "{tool}");
+        let torn = dir.path().join(format!("{tool}.torn"));
+        let bytes = std::fs::read(&packed).unwrap();
+        std::fs::write(&torn, &bytes[..bytes.len() / 2]).unwrap();
+        let failed = e.dhow(["import", torn.to_str().unwrap(), "torn"]);
+        assert!(failed.code == 1 && !failed.err.is_empty(), "{tool}: {failed:?}");
+        e.dhow(["image", "inspect", "torn"]).fails(1, "No such image");
+    }
+}
+
+#[test]
 fn a_registry_that_fails_is_named() {
     need_root!();
     let e = Engine::start(&[]);

@@ -7,6 +7,7 @@ use crate::space::Thing;
 use crate::store::Images;
 use crate::tag::now;
 use crate::{Error, Result, changes};
+use layer::Packing;
 use oci::digest::Algorithm;
 use oci::image::{Compression, ContainerConfig, Descriptor, History, ImageConfig, RootFs, media};
 use oci::{Digest, Platform, Reference};
@@ -27,21 +28,8 @@ pub struct Import {
     pub platform: Option<Platform>,
 }
 
-/// What the first bytes say about how an archive is packed.
-fn sniff(start: &[u8]) -> Result<Compression> {
-    let packed =
-        |what: &str| Err(Error::Invalid(format!("{what} archives cannot be imported: use plain tar, gzip or zstd")));
-    match start {
-        [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Compression::Zstd),
-        [b'B', b'Z', b'h', ..] => packed("bzip2"),
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => packed("xz"),
-        _ => Ok(Compression::None),
-    }
-}
-
 impl Images {
-    /// Makes an image of a tar archive, plain or packed with gzip or zstd. On the disk when it returns; blocks.
+    /// Makes an image of a tar archive, plain or packed with gzip, zstd, bzip2 or xz. On the disk when it returns; blocks.
     ///
     /// # Errors
     /// `Invalid` for changes or an archive that cannot be used.
@@ -51,10 +39,16 @@ impl Images {
         }
         let mut config = ContainerConfig::default();
         changes::apply(&mut config, &import.changes)?;
-        let mut start = Vec::with_capacity(512);
-        let read = Read::by_ref(&mut archive).take(512).read_to_end(&mut start);
-        read.map_err(|e| Error::io("reading", Path::new("the archive"), e))?;
-        let compression = sniff(&start)?;
+        let unreadable = |e| Error::io("reading", Path::new("the archive"), e);
+        let mut start = Vec::with_capacity(Packing::TELLING);
+        Read::by_ref(&mut archive).take(Packing::TELLING as u64).read_to_end(&mut start).map_err(unreadable)?;
+        let whole = io::Read::chain(start.as_slice(), archive);
+        let (compression, mut whole): (_, Box<dyn Read>) = match Packing::of(&start) {
+            // As layers are packed: unpacked on a thread of its own.
+            Packing::Gzip => (Compression::Gzip, Box::new(whole)),
+            Packing::Zstd => (Compression::Zstd, Box::new(whole)),
+            packing => (Compression::None, packing.reader(whole).map_err(unreadable)?),
+        };
         let created = jiff::Timestamp::now().to_string();
         let image = ImageConfig {
             created: Some(created.clone()),
@@ -67,7 +61,6 @@ impl Images {
             }],
             ..ImageConfig::default()
         };
-        let mut whole = io::Read::chain(start.as_slice(), archive);
         self.build(&mut whole, compression, image, import.reference.as_ref())
     }
 
@@ -109,21 +102,5 @@ impl Images {
         drop(pins);
         self.wait(number, Some(&id))?;
         Ok(id)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn first_bytes() {
-        assert_eq!(sniff(b"\x1f\x8b\x08").unwrap(), Compression::Gzip);
-        assert_eq!(sniff(b"\x28\xb5\x2f\xfd..").unwrap(), Compression::Zstd);
-        assert_eq!(sniff(b"etc/").unwrap(), Compression::None);
-        assert_eq!(sniff(b"").unwrap(), Compression::None);
-        let refused = sniff(b"BZh9").unwrap_err().to_string();
-        assert_eq!(refused, "bzip2 archives cannot be imported: use plain tar, gzip or zstd");
-        assert!(sniff(b"\xfd7zXZ\0").is_err());
     }
 }

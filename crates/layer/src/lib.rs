@@ -7,6 +7,7 @@
 //! pipeline.rs  the threads between them: blob, inflate, untar, hash
 //! pipe.rs      the bounded channels between the threads
 //! inflate.rs   gzip and Zstandard
+//! packing.rs   what else people hand over: bzip2, xz
 //! hash.rs      digests of streams
 //! stage.rs     an unpacked layer finds its place in a chain
 //! merged.rs    what a stack of layers shows at a path
@@ -36,6 +37,7 @@ mod inflate;
 mod limits;
 mod merged;
 pub mod pack;
+mod packing;
 mod pipe;
 mod pipeline;
 mod pull;
@@ -50,6 +52,7 @@ pub use blob::Ingest;
 pub use error::{Error, Result};
 pub use limits::Limits;
 pub use pack::pack;
+pub use packing::Packing;
 pub use pull::PullSink;
 pub use snapshot::Rootfs;
 pub use stage::Staged;

@@ -10,6 +10,7 @@ use api::container::PathStat;
 use container::{Archive, Put};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use layer::Packing;
 use std::io::{self, Read, Write};
 
 const TAR: HeaderValue = HeaderValue::from_static("application/x-tar");
@@ -85,33 +86,8 @@ pub async fn put(rooms: &Rooms, name: String, query: &Query, request: Request<In
 /// The archive itself, whatever it is packed with.
 fn unpacked(mut body: impl Read + 'static) -> Result<Box<dyn Read>> {
     let wrong = |e: io::Error| Error::invalid(format!("reading the request body: {e}"));
-    let mut start = Vec::with_capacity(6);
-    body.by_ref().take(6).read_to_end(&mut start).map_err(wrong)?;
-    let whole = io::Cursor::new(start.clone()).chain(body);
-    match start.as_slice() {
-        [0x1f, 0x8b, ..] => Ok(Box::new(flate2::read::MultiGzDecoder::new(whole))),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Box::new(zstd::Decoder::new(whole).map_err(wrong)?)),
-        [b'B', b'Z', b'h', ..] => Err(Error::absent("an archive packed with bzip2")),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => Err(Error::absent("an archive packed with xz")),
-        _ => Ok(Box::new(whole)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn packed_or_not() {
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        gzip.write_all(b"archive").unwrap();
-        let zstd = zstd::encode_all(&b"archive"[..], 1).unwrap();
-        for bytes in [b"archive".to_vec(), gzip.finish().unwrap(), zstd] {
-            let mut text = String::new();
-            unpacked(io::Cursor::new(bytes)).unwrap().read_to_string(&mut text).unwrap();
-            assert_eq!(text, "archive");
-        }
-        assert_eq!(unpacked(&b"BZh9"[..]).err().unwrap().status, StatusCode::NOT_IMPLEMENTED);
-        assert!(unpacked(&b""[..]).is_ok());
-    }
+    let mut start = Vec::with_capacity(Packing::TELLING);
+    body.by_ref().take(Packing::TELLING as u64).read_to_end(&mut start).map_err(wrong)?;
+    let packing = Packing::of(&start);
+    packing.reader(io::Cursor::new(start).chain(body)).map_err(wrong)
 }
