@@ -45,8 +45,21 @@ impl Packing {
             Packing::None => Box::new(packed),
             Packing::Gzip => Box::new(flate2::read::MultiGzDecoder::new(packed)),
             Packing::Zstd => Box::new(zstd::Decoder::new(packed)?),
-            Packing::Bzip2 => Box::new(bzip2::read::MultiBzDecoder::new(packed)),
-            Packing::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(packed, true, XZ_MEMORY_KIB)),
+            Packing::Bzip2 => Box::new(Told("bzip2", bzip2::read::MultiBzDecoder::new(packed))),
+            Packing::Xz => Box::new(Told("xz", lzma_rust2::XzReader::new_mem_limit(packed, true, XZ_MEMORY_KIB))),
+        })
+    }
+}
+
+/// Says of which stream an error speaks, which these decoders do not.
+struct Told<R>(&'static str, R);
+
+impl<R: Read> Read for Told<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.1.read(buffer).map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => io::Error::new(e.kind(), format!("the {} stream is cut off", self.0)),
+            io::ErrorKind::Interrupted => e,
+            _ => io::Error::new(e.kind(), format!("the {} stream: {e}", self.0)),
         })
     }
 }
@@ -85,7 +98,8 @@ mod tests {
             assert!(unpack(&packed).unwrap() == plain, "{tool}");
             let twice = [&packed[..], &packed].concat();
             assert!(unpack(&twice).unwrap() == plain.repeat(2), "two members of {tool}");
-            assert!(unpack(&packed[..packed.len() / 2]).is_err(), "a torn {tool}");
+            let torn = unpack(&packed[..packed.len() / 2]).unwrap_err();
+            assert_eq!(torn.kind(), io::ErrorKind::UnexpectedEof, "a torn {tool}: {torn}");
             let mut broken = packed.clone();
             broken[packed.len() / 2] ^= 0x55;
             assert!(unpack(&broken).is_err(), "a broken {tool}");
