@@ -7,6 +7,7 @@ mod bad_registry;
 mod copy;
 mod course;
 mod docker_cli;
+mod engines;
 mod errors;
 mod escapes;
 mod exposure;

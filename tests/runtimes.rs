@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use tests::{Engine, Said, need_root, wait_for};
 
 /// Where a program is; says so loudly when it is missing, and fails where CI forbids skipping.
-fn installed(name: &str) -> Option<String> {
+pub fn installed(name: &str) -> Option<String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file());
     if found.is_none() {
@@ -99,7 +99,8 @@ fn life(e: &mut Engine, runtime: &str) {
     assert_eq!(tests::cgroups_of(&id), [] as [String; 0]);
 }
 
-fn with_input(mut command: Command, text: &str) -> Said {
+/// What a client says that reads `text`.
+pub fn with_input(mut command: Command, text: &str) -> Said {
     use std::io::Write;
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.spawn().expect("client");

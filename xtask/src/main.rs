@@ -6,12 +6,14 @@
 //! cargo xtask packages         install what the tests need from Debian's packages
 //! cargo xtask tools            prepare a docker CLI of version 28 or later for the tests; print its path
 //! cargo xtask vm [--kvm] [BOOT…]   boot a machine with cgroup v2 alone and check dhow in it
+//! cargo xtask engines          compare Docker, Podman and containerd with our runtime in runc's place
 //! cargo xtask bench [FLAG…]     measure beside other engines (BENCHMARKS.md)
 //! ```
 
 #[path = "../../bench/bench.rs"]
 mod bench;
 mod debian;
+mod engines;
 mod vm;
 
 use std::path::{Path, PathBuf};
@@ -20,7 +22,7 @@ use std::process::{Command, ExitCode, Stdio};
 type Outcome = Result<(), String>;
 
 /// What the integration tests run beside us, as Debian and Ubuntu name it.
-const PACKAGES: [&str; 21] = [
+const PACKAGES: [&str; 23] = [
     "busybox-static",
     "debootstrap",
     "skopeo",
@@ -42,6 +44,8 @@ const PACKAGES: [&str; 21] = [
     "zstd",
     "runc",
     "crun",
+    "containerd",
+    "podman",
 ];
 
 fn main() -> ExitCode {
@@ -53,9 +57,10 @@ fn main() -> ExitCode {
         "packages" => packages(),
         "tools" => docker().map(|path| println!("{}", path.display())),
         "vm" => packages().and_then(|()| vm::vm(rest)),
+        "engines" => packages().and_then(|()| engines::engines()),
         "bench" => bench::bench(rest),
         _ => {
-            eprintln!("usage: cargo xtask test|check|packages|tools|vm|bench");
+            eprintln!("usage: cargo xtask test|check|packages|tools|vm|engines|bench");
             return ExitCode::from(2);
         }
     };
@@ -89,7 +94,8 @@ fn is_root() -> bool {
 /// Where others ship it too, in packages that Debian's would drive out, a program that is there is enough.
 fn in_path(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    ["runc", "crun"].contains(&name) && std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
+    ["runc", "crun", "containerd", "podman"].contains(&name)
+        && std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
 }
 
 /// Packages that dpkg does not have yet.
