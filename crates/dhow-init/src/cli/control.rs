@@ -15,6 +15,8 @@ const SIGTERM: i32 = rustix::process::Signal::TERM.as_raw();
 const NEWPID: u64 = sys::clone::flags::NEWPID;
 /// How long a killed process may take to end.
 const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+/// How long a process may take that was told to end just before, when nobody said that it is to be ended.
+const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// How long a command that makes a container may still be at it when the container is deleted by force.
 const GRACE: Duration = Duration::from_secs(1);
@@ -77,9 +79,9 @@ pub fn kill(global: &Global, given: &Given) -> Result<i32> {
 }
 
 /// Whether the process ends in time.
-fn ends(pidfd: BorrowedFd) -> bool {
+fn ends(pidfd: BorrowedFd, in_time: &Timespec) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
-    rustix::io::retry_on_intr(|| poll(&mut fds, Some(&PATIENCE))).is_ok_and(|n| n > 0)
+    rustix::io::retry_on_intr(|| poll(&mut fds, Some(in_time))).is_ok_and(|n| n > 0)
 }
 
 /// `delete`
@@ -106,7 +108,11 @@ fn delete_found(global: &Global, id: &str, force: bool) -> Result<()> {
         None => container.lock()?,
     };
     let Some(container) = Container::find(global, id)? else { return Error::new(GONE) };
-    let status = container.status(Some(&lock))?;
+    let mut status = container.status(Some(&lock))?;
+    // Scripts kill and delete in one breath; slower runtimes find it ended.
+    if !force && status == Status::Running && container.process().is_none_or(|pidfd| ends(pidfd.as_fd(), &MOMENT)) {
+        status = container.status(Some(&lock))?;
+    }
     if !force && !matches!(status, Status::Stopped | Status::Created) {
         return Error::new(format!("cannot delete container {id} that is not stopped: {}", status.name()));
     }
@@ -131,7 +137,7 @@ fn interrupt(container: &Container) -> Result<Lock> {
         match container.maker() {
             Some(maker) if begin.elapsed() > GRACE => {
                 let _ = sys::process::pidfd_send_signal(maker.as_fd(), SIGKILL);
-                ends(maker.as_fd());
+                ends(maker.as_fd(), &PATIENCE);
             }
             Some(_) => std::thread::sleep(Duration::from_millis(5)),
             None => return container.lock(),
@@ -149,7 +155,7 @@ fn end(container: &Container) -> Result<()> {
         cgroup.kill_all();
     }
     match process {
-        Some(pidfd) if !ends(pidfd.as_fd()) => Error::new("container init still running"),
+        Some(pidfd) if !ends(pidfd.as_fd(), &PATIENCE) => Error::new("container init still running"),
         _ => Ok(()),
     }
 }

@@ -316,3 +316,14 @@ fn a_container_without_a_process_is_made_and_ends_when_it_starts() {
     world.does("delete c").fine();
     world.is_empty();
 }
+
+#[test]
+fn killed_and_deleted_in_one_breath() {
+    for _ in 0..10 {
+        let world = World::sleeper();
+        world.does("run -d c").fine();
+        world.does("kill c KILL").fine();
+        world.does("delete c").fine();
+        world.is_empty();
+    }
+}
