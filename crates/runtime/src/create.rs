@@ -169,7 +169,7 @@ fn make(create: Create) -> Result<Created, Failure> {
     let mut attempt = Attempt { pid: 0, pidfd: None, cgroup: None, terminal: None };
     // On v2 the child is born in its cgroup. On v1 it is moved, and the moving is slow: meanwhile the child mounts.
     if unified() {
-        attempt.cgroup = Some(Cgroup::create(&cgroup_path, resources)?);
+        attempt.cgroup = Some(own_cgroup(create.spec, &cgroup_path, resources)?);
     }
     let user = plan.namespaces.user_before();
     // Root of another user namespace has no rights over the cgroup.
@@ -191,7 +191,7 @@ fn make(create: Create) -> Result<Created, Failure> {
     if let Some(linux) = &create.spec.linux {
         netdev::enter(linux, &plan.namespaces, attempt.pid).map_err(|failure| childs_own(&socket, failure))?;
     }
-    let served = serve(&plan, &mut attempt, born, &socket, &cgroup_path, resources);
+    let served = serve(&plan, &mut attempt, born, &socket, || own_cgroup(create.spec, &cgroup_path, resources));
     served.map_err(|failure| childs_own(&socket, failure))?;
     let hooks = plan.hooks.take().filter(|_| plan.runs_hooks);
     Ok(Created {
@@ -232,12 +232,11 @@ fn serve(
     attempt: &mut Attempt,
     born: bool,
     socket: &Socket,
-    cgroup_path: &str,
-    resources: &Resources,
+    own_cgroup: impl FnOnce() -> Result<Cgroup, Failure>,
 ) -> Result<(), Failure> {
     if let Some((uids, gids)) = &plan.namespaces.maps {
         for (file, lines) in [("uid_map", uids), ("gid_map", gids)] {
-            write_proc(attempt.pid, file, lines)
+            write_map(attempt.pid, file, lines, plan.rootless)
                 .map_err(|e| Failure::system("user namespace", &format!("write {file}"), e))?;
         }
         socket.order(&Order::Mapped)?;
@@ -251,7 +250,7 @@ fn serve(
             cgroup
         }
         None => {
-            let cgroup = attempt.cgroup.insert(Cgroup::create(cgroup_path, resources)?);
+            let cgroup = attempt.cgroup.insert(own_cgroup()?);
             cgroup.join(attempt.pid)?;
             attempt.cgroup.take().ok_or_else(|| Failure::system("cgroup", "make the cgroup", Errno::IO))?
         }
@@ -260,6 +259,43 @@ fn serve(
     attempt.cgroup = Some(cgroup);
     adjust_score(attempt.pid, plan.process.oom_score_adj)?;
     socket.order(&Order::Joined(views))
+}
+
+/// The container's cgroup. Who is not root and asks for no limits may be refused one: then there is none.
+fn own_cgroup(spec: &Spec, path: &str, resources: &Resources) -> Result<Cgroup, Failure> {
+    let denied = |failure: &Failure| {
+        [Errno::ACCESS, Errno::PERM, Errno::ROFS].iter().any(|errno| errno.raw_os_error() == failure.errno)
+    };
+    let asked = spec.linux.as_ref().is_some_and(|linux| !linux.cgroups_path.is_empty());
+    let limits = Resources { devices: Vec::new(), ..resources.clone() } != Resources::default();
+    match Cgroup::create(path, resources) {
+        Err(failure) if rootless() && !asked && !limits && denied(&failure) => Ok(Cgroup::none(path)),
+        other => other,
+    }
+}
+
+/// Whether this process is an ordinary user's.
+pub(crate) fn rootless() -> bool {
+    !rustix::process::geteuid().is_root()
+}
+
+/// Writes a map of a user namespace. An ordinary user may map itself alone, and only after having given up setgroups(2); the
+/// programs that the administrator has given the right to may do more.
+fn write_map(pid: i32, file: &str, lines: &str, rootless: bool) -> Result<(), Errno> {
+    if !rootless {
+        return write_proc(pid, file, lines);
+    }
+    let program = file.replace("id_map", "idmap");
+    let words: Vec<String> =
+        std::iter::once(pid.to_string()).chain(lines.split_whitespace().map(str::to_owned)).collect();
+    if lines.lines().count() > 1 {
+        let status = std::process::Command::new(format!("new{program}")).args(words).status();
+        return if status.is_ok_and(|status| status.success()) { Ok(()) } else { Err(Errno::PERM) };
+    }
+    if file == "gid_map" {
+        write_proc(pid, "setgroups", "deny")?;
+    }
+    write_proc(pid, file, lines)
 }
 
 /// Writes `oom_score_adj`, which only root of the host may lower; where it may not either, the score stays, as in runc.
@@ -307,7 +343,11 @@ pub(crate) fn clone_into(
 
 /// clone3 for a child that is to make namespaces which belong to another user namespace than this process's, `user`. Another
 /// process joins that, as this one could not come back from it, and makes the child as a sibling of its own.
-fn clone_by_another(user: BorrowedFd, new: u64, pid_namespace: Option<BorrowedFd>) -> Result<Cloned, Failure> {
+pub(crate) fn clone_by_another(
+    user: BorrowedFd,
+    new: u64,
+    pid_namespace: Option<BorrowedFd>,
+) -> Result<Cloned, Failure> {
     let (ours, theirs) = sync::pair()?;
     match sys::clone3(0, None).map_err(|e| Failure::system("start", "clone3", e))? {
         Cloned::Parent { pidfd, .. } => {
@@ -326,11 +366,20 @@ fn clone_by_another(user: BorrowedFd, new: u64, pid_namespace: Option<BorrowedFd
             drop(ours);
             let make = || -> Result<Cloned, Failure> {
                 let failed = |what: &'static str| move |e| Failure::system("namespaces", what, e);
-                if let Some(fd) = pid_namespace {
-                    sys::setns(fd, ns::NEWPID).map_err(failed("join the pid namespace"))?;
+                let join_pid = || match pid_namespace {
+                    Some(fd) => sys::setns(fd, ns::NEWPID).map_err(failed("join the pid namespace")),
+                    None => Ok(()),
+                };
+                // The host's root may join any; an ordinary user must be root of the one that it belongs to.
+                let ordinary = rootless();
+                if !ordinary {
+                    join_pid()?;
                 }
                 sys::setns(user, ns::NEWUSER).map_err(failed("join the user namespace"))?;
                 identity::become_root()?;
+                if ordinary {
+                    join_pid()?;
+                }
                 sys::clone3(new | ns::PARENT, None).map_err(failed("clone3"))
             };
             let report = match make() {

@@ -92,7 +92,12 @@ fn run(
     let root = outside(target)?;
     let joins_pid = target.namespaces & ns::NEWPID != 0;
     let of = joins_pid.then(|| target.pidfd.as_fd());
-    let cloned = match create::clone_into(0, ns::NEWPID, of, born_in) {
+    let inside = create::rootless() && target.namespaces & ns::NEWUSER != 0;
+    let cloned = match if inside {
+        create::clone_by_another(target.pidfd.as_fd(), 0, of)
+    } else {
+        create::clone_into(0, ns::NEWPID, of, born_in)
+    } {
         // The container has handed controllers down to cgroups that it made for itself: then a process can be only in one of
         // those. Where the first one is, this one may be too.
         Err(failure) if born_in.is_some() && failure.errno == Errno::BUSY.raw_os_error() => {
@@ -104,7 +109,7 @@ fn run(
     let (pid, pidfd) = match cloned {
         Cloned::Child => {
             drop(socket);
-            child(target, &work, root, &theirs, stdio, detached)
+            child(target, &work, (root, inside), &theirs, stdio, detached)
         }
         Cloned::Parent { pid, pidfd } => (pid, pidfd),
     };
@@ -169,13 +174,13 @@ fn outside(target: &Running) -> Result<Option<OwnedFd>, Failure> {
 fn child(
     target: &Running,
     work: &Work,
-    root: Option<OwnedFd>,
+    (root, inside): (Option<OwnedFd>, bool),
     socket: &Socket,
     stdio: Stdio,
     detached: Option<&Detached>,
 ) -> ! {
     identity::live(socket, || {
-        let ready = prepare(target, work, root, socket, stdio)?;
+        let ready = prepare(target, work, root, inside, socket, stdio)?;
         Err(identity::execute(ready, work, socket, detached.map(Alone::of)))
     })
 }
@@ -184,13 +189,15 @@ fn prepare(
     target: &Running,
     work: &Work,
     root: Option<OwnedFd>,
+    inside: bool,
     socket: &Socket,
     stdio: Stdio,
 ) -> Result<Ready, Failure> {
-    identity::seclude()?;
+    identity::seclude(true)?;
     // All at once, so that the kernel checks the rights for each before it changes any; the root and the working directory
     // become the container's. The pid namespace this process was born in.
-    let join = target.namespaces & !ns::NEWPID;
+    // So it was in the user namespace, when `inside`.
+    let join = target.namespaces & !ns::NEWPID & if inside { !ns::NEWUSER } else { !0 };
     if join != 0 {
         sys::setns(target.pidfd.as_fd(), join)
             .map_err(|e| Failure::system("namespaces", "join the container's namespaces", e))?;
@@ -201,7 +208,7 @@ fn prepare(
             .map_err(|e| Failure::system("rootfs", "enter the container's root", e))?;
     }
     let in_userns = target.namespaces & ns::NEWUSER != 0;
-    if in_userns {
+    if in_userns && !inside {
         identity::become_root()?;
     }
     target.manner.adopt()?;

@@ -62,21 +62,38 @@ pub(crate) fn live(socket: &Socket, life: impl FnOnce() -> Result<Infallible, Fa
 }
 
 /// The very first thing in a child: whoever shares a namespace with it must not look into it, it must not outlive its
-/// parent, and signals are as a fresh process expects them.
-pub(crate) fn seclude() -> Result<(), Failure> {
+/// parent, and signals are as a fresh process expects them. Unless `hidden`, its parent can write its maps though it is not
+/// root.
+pub(crate) fn seclude(hidden: bool) -> Result<(), Failure> {
     let failed = |what: &'static str| move |e| Failure::system("start", what, e);
-    caps::set_dumpable(false).map_err(failed("prctl(PR_SET_DUMPABLE)"))?;
+    if hidden {
+        hide()?;
+    }
     caps::set_pdeathsig(libc::SIGKILL).map_err(failed("prctl(PR_SET_PDEATHSIG)"))?;
     sys::signal::default_all();
     sys::signal::set_mask(sys::signal::Set::default()).map_err(failed("sigprocmask"))?;
     Ok(())
 }
 
+/// Nobody may look into it.
+pub(crate) fn hide() -> Result<(), Failure> {
+    caps::set_dumpable(false).map_err(|e| Failure::system("start", "prctl(PR_SET_DUMPABLE)", e))
+}
+
 /// Root of the user namespace that was just entered or made.
 pub(crate) fn become_root() -> Result<(), Failure> {
     let failed = |what: &'static str| move |e| Failure::system("user namespace", what, e);
     set_ids(0, 0).map_err(failed("become root in the user namespace"))?;
-    rustix::thread::set_thread_groups(&[]).map_err(failed("setgroups"))
+    set_groups(&[], true).map_err(failed("setgroups"))
+}
+
+/// With root's rights in a user namespace this is refused where its maker, an ordinary user, had to give it up: then nobody
+/// can have other groups than it.
+fn set_groups(groups: &[Gid], in_userns: bool) -> Result<(), Errno> {
+    match rustix::thread::set_thread_groups(groups) {
+        Err(Errno::PERM) if groups.is_empty() && in_userns => Ok(()),
+        other => other,
+    }
 }
 
 fn set_ids(uid: u32, gid: u32) -> Result<(), Errno> {
@@ -99,6 +116,8 @@ pub(crate) fn take_on(work: &Work, place: Place, stdio: Stdio, init: Option<Owne
         }
     }
     let mut env = work.env.clone();
+    // An empty one is as good as none.
+    env.retain(|variable| variable.to_bytes() != b"HOME=");
     if !env.iter().any(|variable| variable.to_bytes().starts_with(b"HOME=")) {
         env.push(command::home(&read_passwd(place.root), work.uid));
     }
@@ -117,7 +136,7 @@ pub(crate) fn take_on(work: &Work, place: Place, stdio: Stdio, init: Option<Owne
     }
     // As root first: a directory that only root can enter is fine. As the user otherwise, where root's rights end (NFS).
     let entered = rustix::process::fchdir(&place.cwd);
-    let after_filter = change_user(work)?;
+    let after_filter = change_user(work, place.in_userns)?;
     match entered {
         Err(Errno::ACCESS | Errno::PERM) => rustix::process::fchdir(&place.cwd),
         other => other,
@@ -223,7 +242,7 @@ fn write_label(file: &str, label: &str) -> Result<(), Failure> {
 
 /// Groups, user and capabilities. The result is the sets for after the filter, when one needs `CAP_SYS_ADMIN` to be
 /// installed.
-fn change_user(work: &Work) -> Result<Option<Sets>, Failure> {
+fn change_user(work: &Work, in_userns: bool) -> Result<Option<Sets>, Failure> {
     let failed = |what: &'static str| move |e| Failure::system("user", what, e);
     let capability = |what: &'static str| move |e| Failure::system("capabilities", what, e);
     let have = caps::capget().map_err(capability("capget"))?.permitted;
@@ -240,7 +259,7 @@ fn change_user(work: &Work) -> Result<Option<Sets>, Failure> {
     // Else the way from root to another user would take every capability.
     caps::keep(true).map_err(capability("prctl(PR_SET_KEEPCAPS)"))?;
     let groups: Vec<Gid> = work.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
-    rustix::thread::set_thread_groups(&groups).map_err(failed("setgroups"))?;
+    set_groups(&groups, in_userns).map_err(failed("setgroups"))?;
     set_ids(work.uid, work.gid).map_err(failed("setuid"))?;
     rustix::process::umask(Mode::from_raw_mode(work.umask));
     caps::keep(false).map_err(capability("prctl(PR_SET_KEEPCAPS)"))?;

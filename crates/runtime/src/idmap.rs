@@ -46,7 +46,8 @@ pub(crate) fn open_sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Failure>
     let root = (&plan.root, &plan.root_options);
     let all = plan.mounts.iter().map(|(mount, options)| (mount, options)).chain([root]);
     let idmapped = |mount: &Mount, options: &Options| options.idmap.is_some() || !mount.uid_mappings.is_empty();
-    let in_user = plan.namespaces.has_user();
+    // With an ordinary user's rights mounts can be cloned only inside.
+    let in_user = plan.namespaces.has_user() && !plan.rootless;
     let wanted =
         |(mount, options): &(&Mount, &Options)| options.bind.is_some() && (in_user || idmapped(mount, options));
     if !all.clone().any(|one| wanted(&one)) {

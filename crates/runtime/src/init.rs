@@ -25,7 +25,7 @@ pub(crate) fn run(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<Owned
 }
 
 fn prepare(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<OwnedFd>) -> Result<Ready, Failure> {
-    identity::seclude()?;
+    identity::seclude(!plan.rootless)?;
     enter_namespaces(plan, socket)?;
     // Modes of what is made below are exact.
     rustix::process::umask(Mode::empty());
@@ -146,6 +146,7 @@ fn enter_namespaces(plan: &Plan, socket: &Socket) -> Result<(), Failure> {
             Order::Mapped => {
                 // While the file is still this process's own: hidden from others, it is host root's.
                 shift_clocks(plan)?;
+                identity::hide()?;
                 identity::become_root()?;
             }
             _ => return Err(Failure::system("user namespace", "wait for the maps", Errno::PROTO)),

@@ -51,6 +51,8 @@ pub(crate) struct Plan {
     /// Sources of binds are cloned one by one, so that the list of mounts has the order of the configuration; otherwise all at
     /// once, before their propagation is changed.
     pub in_order: bool,
+    /// An ordinary user's: what the parent would do with root's rights is left to the child, in its own user namespace.
+    pub rootless: bool,
     /// The mount namespace is the host's: everything is mounted below the root file system's own place, to be taken away by
     /// [`unmount_root`].
     pub on_host: bool,
@@ -251,6 +253,7 @@ impl Plan {
                 "unable to set domainname without a private UTS namespace".into(),
             ));
         }
+        let maps_itself = namespaces.maps.is_some();
         let (root, root_readonly) = root(create)?;
         let base = if create.rootfs_base.as_os_str().is_empty() { Path::new("/") } else { create.rootfs_base };
         if !base.is_absolute() {
@@ -322,6 +325,7 @@ impl Plan {
             root_in_place,
             no_pivot: create.detached.as_ref().is_some_and(|detached| detached.no_pivot),
             on_host,
+            rootless: crate::create::rootless() && maps_itself,
             in_order: create.detached.is_some() && !changes_propagation(propagation),
         })
     }

@@ -208,6 +208,14 @@ pub fn resume(global: &Global, given: &Given) -> Result<i32> {
     Ok(0)
 }
 
+/// The same; an ordinary user's may have none.
+pub fn cgroup_or_none(container: &Container) -> Result<runtime::cgroup::Cgroup> {
+    match cgroup(container) {
+        Err(_) if !rustix::process::geteuid().is_root() => Ok(runtime::cgroup::Cgroup::none(&container.saved.cgroup)),
+        other => other,
+    }
+}
+
 /// The cgroup that a living container has.
 pub fn cgroup(container: &Container) -> Result<runtime::cgroup::Cgroup> {
     container.cgroup().ok_or_else(|| Error("cgroup not exist".into()))

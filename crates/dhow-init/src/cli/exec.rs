@@ -41,7 +41,7 @@ fn one(global: &Global, given: &Given, inherited: Inherited) -> Result<i32> {
 
     let gone = || Error("cannot exec in a stopped container".into());
     let pidfd = container.process().ok_or_else(gone)?;
-    let cgroup = control::cgroup(&container)?.below(&sub_cgroups(given)?)?;
+    let cgroup = control::cgroup_or_none(&container)?.below(&sub_cgroups(given)?)?;
     let saved = &container.saved;
     let target = Running::attach(&saved.id, (saved.pid, pidfd), saved.namespaces, cgroup, spec.linux.as_ref())?;
     let seccomp = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());

@@ -52,6 +52,10 @@ fn capabilities(global: &Global, process: &mut Process, linux: Option<&Linux>) {
     {
         left_out.extend(set.extract_if(.., |name| !given.contains(name)));
     }
+    let raisable = |name: &String| sets.permitted.contains(name) && sets.inheritable.contains(name);
+    for name in sets.ambient.extract_if(.., |name| !raisable(name)) {
+        global.log.warn(&format!("can't raise ambient capability {name}: it is not both permitted and inheritable"));
+    }
     if !left_out.is_empty() {
         let names: Vec<String> = left_out.into_iter().collect();
         global.log.warn(&format!("ignoring unknown or unavailable capabilities: [{}]", names.join(" ")));

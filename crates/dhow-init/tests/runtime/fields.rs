@@ -282,6 +282,7 @@ fn what_joins_has_the_personality_and_the_last_variable_of_a_name() {
     world.does("create c").fine();
     world.does("start c").fine();
     assert_eq!(world.run(&["exec", "c", "sh", "-c", "echo $A"]).fine(), "2\n");
+    assert_eq!(world.run(&["exec", "-e", "HOME=", "c", "sh", "-c", "echo $HOME"]).fine(), "/\n");
     assert_eq!(world.run(&["exec", "-e", "A=3", "c", "env"]).fine(), "PATH=/bin\nA=3\nHOME=/\n");
     if cfg!(target_arch = "x86_64") {
         assert_eq!(world.run(&["exec", "c", "uname", "-m"]).fine(), "i686\n");

@@ -8,6 +8,7 @@
 //! hooks.rs    hooks
 //! crash.rs    commands that are killed half way, and commands at once
 //! fields.rs   fields of the configuration that only these containers have
+//! rootless.rs  by an ordinary user
 //! ```
 
 mod crash;
@@ -15,5 +16,6 @@ mod fields;
 mod hooks;
 mod life;
 mod refused;
+mod rootless;
 mod streams;
 mod world;

@@ -294,6 +294,11 @@ impl Cgroup {
         Ok(cgroup)
     }
 
+    /// That of a container which has none of its own, because its maker may not make any.
+    pub fn none(path: &str) -> Cgroup {
+        Cgroup { path: path.into(), tree: Tree::V1(Vec::new()) }
+    }
+
     /// The cgroup of a container that exists; hierarchies where it is gone are left out.
     ///
     /// # Errors
@@ -350,10 +355,11 @@ impl Cgroup {
     }
 
     /// The one directory that lists processes and freezes them: on v1 the freezer's, which comes first.
-    fn main_dir(&self) -> BorrowedFd<'_> {
+    fn main_dir(&self) -> Result<BorrowedFd<'_>, Failure> {
+        let none = || Failure::invalid("cgroup", "the container has no cgroup of its own".into());
         match &self.tree {
-            Tree::V2(dir) => dir.as_fd(),
-            Tree::V1(dirs) => dirs[0].dir.as_fd(),
+            Tree::V2(dir) => Ok(dir.as_fd()),
+            Tree::V1(dirs) => dirs.first().map(|first| first.dir.as_fd()).ok_or_else(none),
         }
     }
 
@@ -400,7 +406,8 @@ impl Cgroup {
     /// Every process in it and in the cgroups that it made for itself, as the caller's pid namespace sees them.
     pub fn pids(&self) -> Vec<i32> {
         let mut out = Vec::new();
-        walk(self.main_dir(), 0, &mut |dir| {
+        let Ok(main) = self.main_dir() else { return out };
+        walk(main, 0, &mut |dir| {
             if let Ok(text) = read(dir, "cgroup.procs") {
                 // 0 is a process that our pid namespace does not see.
                 out.extend(text.lines().filter_map(|l| l.parse::<i32>().ok()).filter(|pid| *pid > 0));
@@ -452,8 +459,9 @@ impl Cgroup {
         };
         loop {
             // v1 wants the wish repeated while new processes keep appearing.
-            write(self.main_dir(), file, value.as_bytes()).map_err(fail)?;
-            let state = read(self.main_dir(), state_file).map_err(fail)?;
+            let main = self.main_dir()?;
+            write(main, file, value.as_bytes()).map_err(fail)?;
+            let state = read(main, state_file).map_err(fail)?;
             if state.trim() == "FROZEN" || state.lines().any(|l| l == "frozen 1") {
                 return Ok(());
             }
@@ -471,7 +479,8 @@ impl Cgroup {
             Tree::V2(_) => "cgroup.freeze",
             Tree::V1(_) => "freezer.state",
         };
-        read(self.main_dir(), file).is_ok_and(|state| ["1", "FROZEN", "FREEZING"].contains(&state.trim()))
+        let Ok(main) = self.main_dir() else { return false };
+        read(main, file).is_ok_and(|state| ["1", "FROZEN", "FREEZING"].contains(&state.trim()))
     }
 
     /// What the kernel says in `file`, on v1 of `controller`; `None` when there is no such file here.
@@ -516,7 +525,7 @@ impl Cgroup {
             Tree::V2(_) => ("cgroup.freeze", "0"),
             Tree::V1(_) => ("freezer.state", "THAWED"),
         };
-        write(self.main_dir(), file, value.as_bytes())
+        write(self.main_dir()?, file, value.as_bytes())
             .map_err(|errno| Failure::system("cgroup", &format!("cannot thaw cgroup {}", self.path), errno))
     }
 
