@@ -6,6 +6,7 @@
 //! cargo xtask packages         install what the tests need from Debian's packages
 //! cargo xtask tools            prepare a docker CLI of version 28 or later for the tests; print its path
 //! cargo xtask vm [--kvm] [BOOT…]   boot a machine with cgroup v2 alone and check dhow in it
+//! cargo xtask vm power [--cuts=30]   cut that machine's power in the middle of work, again and again
 //! cargo xtask engines          compare Docker, Podman and containerd with our runtime in runc's place
 //! cargo xtask bench [FLAG…]     measure beside other engines (BENCHMARKS.md)
 //! ```
@@ -14,6 +15,7 @@
 mod bench;
 mod debian;
 mod engines;
+mod power;
 mod vm;
 
 use std::path::{Path, PathBuf};

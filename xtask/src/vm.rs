@@ -5,19 +5,21 @@
 //!                           guest/     Debian, made by debootstrap, kernel and initramfs in its /boot
 //!                           guest.img  the same as a file system; every boot sees it unchanged
 //!                           data.img   /var/lib/dhow, empty at the first boot, kept over the following ones
+//!                           power.img  /var/lib/dhow of the boots of `power` (power.rs), heard.img what they have said
 //!                           hand.tar   the binary and the scripts of xtask/vm
 //! ```
 //!
 //! There is no network to the outside; the serial console is all that comes back. Each boot runs one script, which prints
 //! a line for each check. The first boot ends when the host kills QEMU, as when the power is cut.
 
-use crate::{Outcome, cargo, debian, is_root, run, target_dir};
+use crate::{Outcome, cargo, debian, is_root, power, run, target_dir};
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const RELEASE: &str = "stable";
 /// What Debian lacks without them: a kernel, what dhow runs, what the checks call.
@@ -25,16 +27,22 @@ const GUEST: &str = "linux-image-cloud-amd64,systemd-sysv,udev,dbus,nftables,ipr
 /// How long one boot may take, on an emulated processor of a busy machine.
 const PATIENCE: Duration = Duration::from_secs(1200);
 
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 8] = [
     ("boot", include_str!("../vm/boot")),
     ("lib.sh", include_str!("../vm/lib.sh")),
     ("first.sh", include_str!("../vm/first.sh")),
     ("second.sh", include_str!("../vm/second.sh")),
     ("systemd.sh", include_str!("../vm/systemd.sh")),
+    ("power.sh", include_str!("../vm/power.sh")),
+    ("registry.pl", include_str!("../vm/registry.pl")),
     ("checks.service", include_str!("../vm/checks.service")),
 ];
 
-/// Boots thrice and fails when a check did. Flags: `--kvm` for a real processor, names of boots for only these.
+/// How often `power` cuts the power when nothing else is said.
+const CUTS: u32 = 30;
+
+/// Boots thrice and fails when a check did. Flags: `--kvm` for a real processor, names of boots for only these; `power` for
+/// many boots, each of which ends with the power cut, `--cuts=N` for how many.
 pub fn vm(args: &[String]) -> Outcome {
     if !is_root() {
         return Err("debootstrap needs root".into());
@@ -43,30 +51,36 @@ pub fn vm(args: &[String]) -> Outcome {
         return Err(format!("the virtual machine is for x86_64 as yet, not {}", std::env::consts::ARCH));
     }
     let (flags, boots): (Vec<&str>, Vec<&str>) = args.iter().map(String::as_str).partition(|a| a.starts_with('-'));
-    if let Some(unknown) = flags.iter().find(|f| **f != "--kvm") {
-        return Err(format!("unknown flag {unknown}"));
+    let mut cuts = CUTS;
+    for flag in flags.iter().filter(|f| **f != "--kvm") {
+        let number = flag.strip_prefix("--cuts=").and_then(|n| n.parse().ok());
+        cuts = number.ok_or_else(|| format!("unknown flag {flag}"))?;
     }
-    if let Some(unknown) = boots.iter().find(|b| !["first", "second", "systemd"].contains(*b)) {
-        return Err(format!("there is no boot {unknown}: first, second, systemd"));
+    if let Some(unknown) = boots.iter().find(|b| !["first", "second", "systemd", "power"].contains(*b)) {
+        return Err(format!("there is no boot {unknown}: first, second, systemd, power"));
     }
     let dir = target_dir()?.join("vm");
     std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     let qemu = qemu(&dir)?;
     guest(&dir)?;
     hand_over(&dir)?;
+    let machine = Machine::new(qemu, &dir, flags.contains(&"--kvm"))?;
     let mut failed = Vec::new();
     for mode in ["first", "second", "systemd"] {
         if !boots.is_empty() && !boots.contains(&mode) {
             continue;
         }
         if mode == "first" || !dir.join("data.img").exists() {
-            let data = dir.join("data.img");
-            let _ = std::fs::remove_file(&data);
-            run(Command::new("mkfs.ext4").arg("-q").arg(&data).arg("2G"))?;
+            machine.empty_disk("data.img")?;
         }
-        if let Err(text) = boot(&qemu, &dir, mode, flags.contains(&"--kvm")) {
+        if let Err(text) = boot(&machine, mode) {
             failed.push(format!("boot {mode}: {text}"));
         }
+    }
+    if boots.contains(&"power")
+        && let Err(text) = power::cuts(&machine, &dir, cuts)
+    {
+        failed.push(format!("power: {text}"));
     }
     if failed.is_empty() { Ok(()) } else { Err(failed.join("\n")) }
 }
@@ -142,56 +156,119 @@ fn hand_over(dir: &Path) -> Outcome {
         .args(["vm", "usr"]))
 }
 
-/// Runs one boot and shows what it says; the whole console stays in `<mode>.log`.
-fn boot(qemu: &[OsString], dir: &Path, mode: &str, kvm: bool) -> Outcome {
-    eprintln!("+ boot {mode}");
-    let newest = |prefix: &str| {
-        let entries = std::fs::read_dir(dir.join("guest/boot")).into_iter().flatten().flatten();
-        let mut found: Vec<_> = entries.filter(|e| e.file_name().to_string_lossy().starts_with(prefix)).collect();
-        found.sort_by_key(|e| e.file_name());
-        found.pop().map(|e| e.path()).ok_or_else(|| format!("no {prefix} in {}/guest/boot", dir.display()))
-    };
-    let mut command = Command::new(&qemu[0]);
-    command.args(&qemu[1..]).args(["-accel", if kvm { "kvm" } else { "tcg,thread=multi" }]).args(["-cpu", "max"]);
-    command.args(["-m", "1536", "-smp", "2", "-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot"]);
-    command.args(["-serial", "stdio", "-device", "virtio-rng-pci"]);
-    command.arg("-kernel").arg(newest("vmlinuz-")?).arg("-initrd").arg(newest("initrd.img-")?);
-    command.arg("-append").arg(format!(
-        "root=/dev/vda rw rootfstype=ext4 console=ttyS0 quiet loglevel=3 panic=-1 no_timer_check init=/sbin/vm-init systemd.show_status=no vm={mode}"
-    ));
-    for (file, rest) in [("guest.img", ",snapshot=on"), ("data.img", ""), ("hand.tar", ",readonly=on")] {
-        command.arg("-drive").arg(format!("if=virtio,format=raw,file={}{rest}", dir.join(file).display()));
-    }
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|e| format!("{command:?}: {e}"))?;
-    let console = child.stdout.take().ok_or("no console")?;
-    let (send, lines) = mpsc::channel();
-    let reader = std::thread::spawn(move || {
-        for line in BufReader::new(console).split(b'\n').map_while(Result::ok) {
-            let _ = send.send(String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned());
-        }
-    });
-    let result = follow(&lines, &dir.join(format!("{mode}.log")));
-    // After the last line the machine goes off by itself; for the first boot this is the cut of the power.
-    let _ = child.kill();
-    let _ = child.wait();
-    let _ = reader.join();
-    result
+/// Everything that a boot needs.
+pub struct Machine {
+    qemu: Vec<OsString>,
+    dir: PathBuf,
+    kernel: PathBuf,
+    initramfs: PathBuf,
+    kvm: bool,
 }
 
-fn follow(lines: &mpsc::Receiver<String>, log: &Path) -> Outcome {
-    let mut out = std::fs::File::create(log).map_err(|e| format!("{}: {e}", log.display()))?;
-    let (mut passed, mut failed) = (0, 0);
-    let end = std::time::Instant::now() + PATIENCE;
-    loop {
-        let line = match lines.recv_timeout(end.saturating_duration_since(std::time::Instant::now())) {
-            Ok(line) => line,
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                return Err(format!("no end after {PATIENCE:?}: see {}", log.display()));
-            }
-            Err(_) => return Err(format!("it ended before its script did: see {}", log.display())),
+/// A virtual machine that runs.
+pub struct Guest {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    reader: Option<std::thread::JoinHandle<()>>,
+    log: File,
+    path: PathBuf,
+    begun: Instant,
+}
+
+impl Machine {
+    fn new(qemu: Vec<OsString>, dir: &Path, kvm: bool) -> Result<Machine, String> {
+        let newest = |prefix: &str| {
+            let entries = std::fs::read_dir(dir.join("guest/boot")).into_iter().flatten().flatten();
+            let mut found: Vec<_> = entries.filter(|e| e.file_name().to_string_lossy().starts_with(prefix)).collect();
+            found.sort_by_key(|e| e.file_name());
+            found.pop().map(|e| e.path()).ok_or_else(|| format!("no {prefix} in {}/guest/boot", dir.display()))
         };
-        let _ = writeln!(out, "{line}");
+        let (kernel, initramfs) = (newest("vmlinuz-")?, newest("initrd.img-")?);
+        Ok(Machine { qemu, dir: dir.to_owned(), kernel, initramfs, kvm })
+    }
+
+    /// Makes an empty disk, in place of what was there.
+    pub fn empty_disk(&self, name: &str) -> Outcome {
+        let disk = self.dir.join(name);
+        let _ = std::fs::remove_file(&disk);
+        run(Command::new("mkfs.ext4").arg("-q").arg(&disk).arg("2G"))
+    }
+
+    /// Boots with more words on the kernel's command line; the first of `disks` is /var/lib/dhow, another is only read.
+    /// What the console says goes to `log` too.
+    pub fn start(&self, words: &str, disks: &[&str], log: &Path) -> Result<Guest, String> {
+        let mut command = Command::new(&self.qemu[0]);
+        command.args(&self.qemu[1..]).args(["-accel", if self.kvm { "kvm" } else { "tcg,thread=multi" }]);
+        command
+            .args(["-cpu", "max", "-m", "1536", "-smp", "2", "-display", "none", "-monitor", "none", "-nic", "none"]);
+        command.args(["-no-reboot", "-serial", "stdio", "-device", "virtio-rng-pci"]);
+        command.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(&self.initramfs);
+        command.arg("-append").arg(format!(
+            "root=/dev/vda rw rootfstype=ext4 console=ttyS0 quiet loglevel=3 panic=-1 no_timer_check init=/sbin/vm-init systemd.show_status=no {words}"
+        ));
+        let own = [("guest.img", ",snapshot=on"), (disks[0], ""), ("hand.tar", ",readonly=on")];
+        for (file, rest) in own.into_iter().chain(disks[1..].iter().map(|disk| (*disk, ",readonly=on"))) {
+            command.arg("-drive").arg(format!("if=virtio,format=raw,file={}{rest}", self.dir.join(file).display()));
+        }
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|e| format!("{command:?}: {e}"))?;
+        let console = child.stdout.take().ok_or("no console")?;
+        let (send, lines) = mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(console).split(b'\n').map_while(Result::ok) {
+                let _ = send.send(String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned());
+            }
+        });
+        let path = log.to_owned();
+        let log = File::create(log).map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(Guest { child, lines, reader: Some(reader), log, path, begun: Instant::now() })
+    }
+}
+
+impl Guest {
+    /// The next line of the console; `None` when there is none until `end`.
+    ///
+    /// # Errors
+    /// When the machine has gone off.
+    pub fn line(&mut self, end: Instant) -> Result<Option<String>, String> {
+        match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                let _ = writeln!(self.log, "{:8.2} {line}", self.begun.elapsed().as_secs_f32());
+                Ok(Some(line))
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => Ok(None),
+            Err(_) => Err(format!("it ended before its script did: see {}", self.path.display())),
+        }
+    }
+
+    /// Cuts the power.
+    pub fn cut(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.cut();
+    }
+}
+
+/// Runs one boot and shows what it says; the whole console stays in `<mode>.log`. After the last line the machine goes off
+/// by itself; for the first boot this is the cut of the power.
+fn boot(machine: &Machine, mode: &str) -> Outcome {
+    eprintln!("+ boot {mode}");
+    let begun = Instant::now();
+    let log = machine.dir.join(format!("{mode}.log"));
+    let mut guest = machine.start(&format!("vm={mode}"), &["data.img"], &log)?;
+    let (mut passed, mut failed) = (0, 0);
+    loop {
+        let Some(line) = guest.line(begun + PATIENCE)? else {
+            return Err(format!("no end after {PATIENCE:?}: see {}", log.display()));
+        };
         eprintln!("  {line}");
         // systemd may have put escape sequences before it.
         if line.contains("ok      ") {
@@ -199,7 +276,7 @@ fn follow(lines: &mpsc::Receiver<String>, log: &Path) -> Outcome {
         } else if line.contains("FAILED  ") {
             failed += 1;
         } else if line.ends_with("vm: end") || line.ends_with("vm: cut the power") {
-            eprintln!("  {passed} passed, {failed} failed");
+            eprintln!("  {passed} passed, {failed} failed, {} s", begun.elapsed().as_secs());
             return if failed == 0 { Ok(()) } else { Err(format!("{failed} of {} checks failed", passed + failed)) };
         }
     }

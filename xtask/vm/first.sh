@@ -62,6 +62,36 @@ is "--privileged" "1024" "$(in_box --privileged busybox sh -c "mknod /tmp/d b $d
 is "a cgroup of its own inside" "0::/sub" "$(in_box --privileged busybox sh -c \
 	'mkdir /sys/fs/cgroup/sub && echo $$ >/sys/fs/cgroup/sub/cgroup.procs && cat /proc/self/cgroup')"
 
+dhow run -d --name eater -m 30m busybox sh -c "sh -c '$eat' 2>/dev/null; echo survived; exec sleep 1d" >/dev/null
+until_ok sh -c 'dhow logs eater | grep -q survived'
+is "an OOM kill that the container survives" "true true" "$(field '{{.State.OOMKilled}} {{.State.Running}}' eater)"
+has "the event of it" "container oom" "$(dhow events --since 1h --until 0s --filter event=oom --filter container=eater 2>&1)"
+has "stats" "eater / 30MiB 1" "$(dhow stats --no-stream --format '{{.Name}} {{.MemUsage}} {{.PIDs}}' eater 2>&1 | sed 's/ [^ ]* \/ / \/ /')"
+dhow rm -f eater >/dev/null
+dhow run -d --name sick --health-cmd 'test -e /well' --health-interval 1s --health-retries 1 busybox sleep 1d >/dev/null
+until_ok sh -c '[ "$(dhow inspect -f {{.State.Health.Status}} sick)" = unhealthy ]'
+dhow exec sick touch /well
+until_ok sh -c '[ "$(dhow inspect -f {{.State.Health.Status}} sick)" = healthy ]'
+is "a health check" "healthy" "$(field '{{.State.Health.Status}}' sick)"
+is "the profile strict" "1 512 2" "$(dhow run --rm --security-opt profile=strict busybox sh -c \
+	'echo $(grep NoNewPrivs /proc/self/status | cut -f 2) $(cat /sys/fs/cgroup/pids.max) $(grep Seccomp: /proc/self/status | cut -f 2)' 2>&1)"
+id=$(dhow inspect -f '{{.Id}}' sick)
+kill -9 "$(sed 's/.*"supervisor":\([0-9]*\).*/\1/' /run/dhow/container/$id/start.json)"
+until_ok sh -c '[ "$(dhow inspect -f {{.State.Status}} sick)" = exited ]'
+is "a killed supervisor: the container's end" "137" "$(field '{{.State.ExitCode}}' sick)"
+is "a killed supervisor: its cgroup" "gone" "$(test -e $cg/$id || echo gone)"
+dhow rm sick >/dev/null
+for n in 1 2 3 4 5 6 7 8; do
+	dhow run -d --name "k$n" busybox sleep 1d >/dev/null 2>&1 &
+	sleep "0.$((n * 13 % 10))$n"
+	kill -9 "$(cat /run/dhow.pid)"
+	wait $!
+	until_ok dhow ps -q
+	dhow inspect "k$n" >/dev/null 2>&1 || dhow create --name "k$n" busybox true >/dev/null || is "the name k$n" free taken
+done
+dhow ps -aq | xargs -r dhow rm -f >/dev/null
+is "eight daemons killed in a start" "" "$(dhow ps -aq; ls $cg | grep -E '^[0-9a-f]{64}$')"
+
 ip link add host0 type dummy && ip addr add 192.0.2.1/24 dev host0 && ip link set host0 up
 id=$(dhow run -d --name web -p 8080:80 busybox httpd -f -p 80 -h /etc)
 until_ok dhow exec web wget -qO- http://127.0.0.1/page

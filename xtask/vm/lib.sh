@@ -32,12 +32,17 @@ until_ok() {
 gone() { ! kill -0 "$1" 2>/dev/null; }
 field() { dhow inspect -f "$1" "$2" 2>&1; }
 
-# The image `busybox`.
-busybox_image() {
+# A root file system with busybox, in /tmp/root.
+busybox_tree() {
 	mkdir -p /tmp/root/bin /tmp/root/etc /tmp/root/tmp /tmp/root/proc /tmp/root/sys /tmp/root/dev
 	cp /bin/busybox /tmp/root/bin/busybox
 	busybox --list | while read -r a; do [ "$a" = busybox ] || ln /tmp/root/bin/busybox "/tmp/root/bin/$a"; done
 	echo root:x:0:0:root:/:/bin/sh >/tmp/root/etc/passwd
 	echo served >/tmp/root/etc/page
+}
+
+# The image `busybox`.
+busybox_image() {
+	busybox_tree
 	tar -C /tmp/root -cf /tmp/busybox.tar . && dhow import -c 'CMD ["sh"]' /tmp/busybox.tar busybox >/dev/null
 }
