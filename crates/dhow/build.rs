@@ -73,6 +73,8 @@ fn build(crates: &Path, out: &Path) -> PathBuf {
         .arg(&nested)
         .arg("--manifest-path")
         .arg(crates.join("../Cargo.toml"));
+    // The steps at which tests have it die.
+    cargo.env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", if quick { "true" } else { "false" });
     // With --target given, flags are for the programs alone and not for build scripts and macros.
     cargo.env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static");
     cargo.env("CARGO_PROFILE_RELEASE_PANIC", "abort");

@@ -293,6 +293,11 @@ impl Engine {
 
     /// Starts the daemon (again) and waits until it answers.
     pub fn run(&mut self) {
+        self.run_with(&[]);
+    }
+
+    /// The same, with variables of the environment.
+    pub fn run_with(&mut self, environment: &[(&str, &str)]) {
         let dir = self.dir.path();
         let log = std::fs::File::options().create(true).append(true).open(dir.join("daemon.log")).expect("daemon.log");
         let mut command = self.net.command(if self.apart { Path::new("unshare") } else { &self.binary });
@@ -303,6 +308,7 @@ impl Engine {
         command.arg("daemon").arg("--data-root").arg(dir.join("data")).arg("--exec-root").arg(dir.join("run"));
         command.arg("--pidfile").arg(dir.join("pid")).arg("-H").arg(self.host()).args(&self.flags);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("log")).stderr(log);
+        command.envs(environment.iter().copied());
         self.daemon = Some(command.spawn().expect("daemon"));
         let socket = dir.join("sock");
         wait_for("the daemon to answer", || {
@@ -323,6 +329,38 @@ impl Engine {
         format!("unix://{}", self.dir.path().join("sock").display())
     }
 
+    /// `system check`, with `--repair` or without.
+    pub fn check(&self, repair: bool) -> Said {
+        self.dhow(["system", "check", "--repair"].into_iter().take(if repair { 3 } else { 2 }))
+    }
+
+    /// The same of the engine when its daemon does not run.
+    pub fn check_at_rest(&self, repair: bool) -> Said {
+        let dir = self.dir.path();
+        let mut command = self.net.command(dhow_bin());
+        command.args(["daemon", "--check"]).args(repair.then_some("--repair"));
+        command.arg("--data-root").arg(dir.join("data")).arg("--exec-root").arg(dir.join("run"));
+        said(command.args(&self.flags))
+    }
+
+    /// What it finds wrong, one line each. The engines of tests have one parent of cgroups: what another test may have left
+    /// there is not told.
+    #[track_caller]
+    pub fn faults(&self) -> Vec<String> {
+        let said = self.check(false);
+        assert!(said.code == 1 || said.code == 0 && said.out.is_empty(), "{said:?}");
+        assert_eq!(said.err, "");
+        let others = "no process is in this cgroup, and no container has it";
+        said.out.lines().filter(|line| !line.ends_with(others)).map(str::to_owned).collect()
+    }
+
+    /// Fails the test unless the engine finds nothing wrong with its state.
+    #[track_caller]
+    pub fn clean(&self, when: &str) {
+        let faults = self.faults();
+        assert!(faults.is_empty(), "{when}: {faults:#?}\n{}", self.log());
+    }
+
     /// What the daemon has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("daemon.log")).unwrap_or_default()
@@ -331,6 +369,15 @@ impl Engine {
     /// PID of the daemon. (`nsenter` executes it in its own place.)
     pub fn pid(&self) -> u32 {
         self.daemon.as_ref().expect("running").id()
+    }
+
+    /// Waits until the daemon has been killed by itself.
+    #[track_caller]
+    pub fn died(&mut self, why: &str) {
+        use std::os::unix::process::ExitStatusExt;
+        let mut daemon = self.daemon.take().expect("running");
+        let status = wait_for(&format!("the daemon to die at {why}"), || daemon.try_wait().expect("wait"));
+        assert_eq!(status.signal(), Some(9), "{why}: {status}");
     }
 
     /// kill -9 of the daemon; its containers go on.

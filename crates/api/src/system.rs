@@ -161,6 +161,21 @@ objects! {
         info: List<[String; 2]>,
     }
 
+    /// Answer of `POST /system/check`, which is this engine's own.
+    struct Check { faults: List<Fault> }
+
+    /// One thing that is wrong with the engine's state.
+    struct Fault {
+        /// Whose state: `layer`, `image`, `container`, `network`, `volume`, `engine`.
+        room: String,
+        path: String,
+        cause: String,
+        /// `left`: only looked; `stays`: nothing to be done here; `mended`; `failed`: not mended.
+        outcome: String,
+        /// What was done, or why not.
+        detail: String,
+    }
+
     /// Answer of `GET /system/df`.
     struct DiskUsage {
         layers_size: i64,
@@ -180,6 +195,25 @@ pub struct Runtime {
     pub path: String,
     #[serde(rename = "runtimeArgs", skip_serializing_if = "List::is_empty")]
     pub args: List<String>,
+}
+
+impl Fault {
+    /// Whether it is still there.
+    pub fn remains(&self) -> bool {
+        self.outcome != "mended"
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{}: {}: {}", self.room, self.path, self.cause)?;
+        match self.outcome.as_str() {
+            "stays" => write!(f, " ({})", self.detail),
+            "mended" => write!(f, "; {}", self.detail),
+            "failed" => write!(f, "; not mended: {}", self.detail),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The headers of `/_ping`, which are also on every other answer.

@@ -96,6 +96,14 @@ pub fn directory(globals: &Parsed) -> PathBuf {
 }
 
 impl Settings {
+    /// Where the engine listens that is started by itself, if that is the one that is spoken to.
+    pub fn own_socket(&self) -> Option<&std::path::Path> {
+        match &self.endpoint {
+            Endpoint::Unix { path, ours: true } => Some(path),
+            _ => None,
+        }
+    }
+
     /// From the flags before the command and the environment.
     pub fn new(program: &str, globals: &Parsed) -> Result<Settings> {
         for name in ["tls", "tlsverify", "tlscacert", "tlscert", "tlskey"] {

@@ -17,7 +17,7 @@ pub use volume::*;
 use crate::flags::{Command, Flag, flag};
 
 /// All of them, in the order of the alphabet within their nouns.
-pub const ALL: [&Command; 58] = [
+pub const ALL: [&Command; 59] = [
     &CONTAINER_ATTACH,
     &CONTAINER_COMMIT,
     &CONTAINER_CP,
@@ -67,6 +67,7 @@ pub const ALL: [&Command; 58] = [
     &VOLUME_LS,
     &VOLUME_PRUNE,
     &VOLUME_RM,
+    &SYSTEM_CHECK,
     &SYSTEM_DF,
     &SYSTEM_EVENTS,
     &SYSTEM_INFO,

@@ -24,7 +24,7 @@ use crate::flags::{Command, Parsed};
 use api::filters::Filters;
 
 /// Commands that do one thing after another and need no runtime, or make one when they do.
-const STRAIGHT: [&str; 39] = [
+const STRAIGHT: [&str; 40] = [
     "container create",
     "container diff",
     "container inspect",
@@ -57,6 +57,7 @@ const STRAIGHT: [&str; 39] = [
     "network ls",
     "network prune",
     "network rm",
+    "system check",
     "system df",
     "system info",
     "system prune",
@@ -116,6 +117,7 @@ pub async fn run(command: &Command, engine: &Engine<'_>, flags: &Parsed) -> Resu
         "volume ls" => volume::ls(engine, flags).await,
         "volume prune" => volume::prune(engine, flags).await,
         "volume rm" => volume::rm(engine, flags).await,
+        "system check" => system::check(engine, flags).await,
         "system df" => df::df(engine, flags).await,
         "system events" => system::events(engine, flags).await,
         "system info" => system::info(engine, flags).await,

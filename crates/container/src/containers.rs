@@ -7,7 +7,7 @@ use crate::host::Host;
 use crate::record::Record;
 use crate::spec::Defaults;
 use crate::state::State;
-use crate::watch::Watcher;
+use crate::watch::{Timers, Watcher};
 use api::event::Event;
 use image::Images;
 use layer::Layers;
@@ -17,6 +17,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Child;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use supervisor::protocol::{ForeignRuntime, PassedFd};
@@ -110,8 +111,6 @@ pub(crate) struct Shared {
     pub pruning: Mutex<()>,
     /// The engine goes down: nothing restarts.
     pub closing: std::sync::atomic::AtomicBool,
-    /// What had to be put aside when it was opened.
-    pub reports: Vec<String>,
     /// Makes supervisors, and keeps one ready.
     pub spawner: Arc<supervisor::Spawner>,
     /// While it is open, moves between cgroups are quick on kernels before 6.18 (`docs/adr/002`).
@@ -145,6 +144,9 @@ pub(crate) struct Container {
     pub written: Mutex<Option<crate::list::Written>>,
     /// How many copies are at work in the root while it is mounted nowhere else.
     pub copies: (Mutex<u32>, Condvar),
+    /// The state on the disk is an earlier one.
+    unsaved: AtomicBool,
+    timers: Timers,
 }
 
 /// What hangs on a container's streams.
@@ -177,6 +179,9 @@ impl Drop for Turn<'_> {
     }
 }
 
+/// When a disk that refused a state is asked again.
+const SAVE_AGAIN: Duration = Duration::from_secs(2);
+
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -188,7 +193,7 @@ pub(crate) fn now_ns() -> u64 {
 }
 
 impl Container {
-    pub fn new(paths: &Paths, record: Record, state: State) -> Container {
+    pub fn new(paths: &Paths, timers: Timers, record: Record, state: State) -> Container {
         let id = record.id.clone();
         let seen = Seen { running: state.is_running(), code: state.exit_code, ..Seen::default() };
         Container {
@@ -204,6 +209,8 @@ impl Container {
             prober: Mutex::default(),
             written: Mutex::default(),
             copies: Default::default(),
+            unsaved: AtomicBool::new(false),
+            timers,
         }
     }
 
@@ -267,6 +274,15 @@ impl Container {
         Ok(Turn(&self.turn))
     }
 
+    /// The same for someone who does not wait.
+    pub fn try_turn(&self) -> Option<Turn<'_>> {
+        let mut taken = lock(&self.turn.0);
+        match std::mem::replace(&mut *taken, true) {
+            true => None,
+            false => Some(Turn(&self.turn)),
+        }
+    }
+
     pub fn watch(&self) -> watch::Receiver<Seen> {
         self.seen.subscribe()
     }
@@ -286,15 +302,41 @@ impl Container {
         }
     }
 
-    /// Writes the state; a disk that refuses is reported and does not stop what happens.
-    pub fn save(&self) {
+    /// Writes the state; a disk that refuses is reported and does not stop what happens: it is asked again later. The
+    /// caller has the turn. Says whether it was written.
+    pub fn save(self: &Arc<Container>) -> bool {
         let mut state = Arc::unwrap_or_clone(self.state());
         state.version = crate::record::VERSION;
         if state.removed {
-            return;
+            return true;
         }
-        if let Err(error) = crate::record::write_state(&self.dir, &state) {
-            tracing::error!(container = %self.id, "state not saved: {error}");
+        let Err(error) = crate::record::write_state(&self.dir, &state) else {
+            self.unsaved.store(false, Ordering::Release);
+            return true;
+        };
+        tracing::error!(container = %self.id, "state not saved: {error}");
+        if !self.unsaved.swap(true, Ordering::AcqRel) {
+            self.save_later();
+        }
+        false
+    }
+
+    fn save_later(self: &Arc<Container>) {
+        let container = Arc::downgrade(self);
+        self.timers.after(SAVE_AGAIN, move || {
+            let Some(container) = container.upgrade() else { return };
+            let _turn = container.turn();
+            if container.unsaved.swap(false, Ordering::AcqRel) && container.save() {
+                // The last run's record of its end is not needed any more.
+                container.forget_run();
+            }
+        });
+    }
+
+    /// Removes what a run that is over has left for want of room for its record.
+    pub fn forget_run(&self) {
+        if self.peek(|s| s.phase != crate::state::Phase::Running) && self.run.exists() {
+            let _ = std::fs::remove_dir_all(&self.run);
         }
     }
 }
@@ -363,11 +405,6 @@ impl Containers {
     /// What happens.
     pub fn events(&self) -> &Events {
         &self.shared.events
-    }
-
-    /// What was found damaged, and put aside, when the room was opened.
-    pub fn reports(&self) -> &[String] {
-        &self.shared.reports
     }
 
     /// What this machine is.

@@ -14,6 +14,7 @@ use oci::Platform;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use sys::step::{Step, reached};
 
 /// How long a container may live without its record being on the disk for good.
 const SYNC_AFTER: Duration = Duration::from_secs(1);
@@ -77,36 +78,44 @@ impl Containers {
 impl Shared {
     /// Name, directory, writable layer, volumes, record; all of it or nothing.
     fn make(self: &Arc<Shared>, name: Option<&str>, mut record: Record, base: Option<&Base>) -> Result<()> {
+        reached(Step::CreateBegun);
         let mut undo = Undo::default();
         let id = record.id.clone();
         record.name = self.take_name(name, &id)?;
+        reached(Step::CreateNamed);
         let (of_undo, taken) = (self.clone(), record.name.clone());
         undo.push(move || drop(of_undo.table_mut().names.remove(&taken)));
 
         let dir = self.paths.root.join(&id);
         let made = std::fs::DirBuilder::new().mode(0o710).create(&dir);
         made.map_err(Error::io("mkdir", &dir))?;
+        reached(Step::CreateDirectory);
         let of_undo = dir.clone();
         undo.push(move || drop(std::fs::remove_dir_all(of_undo)));
 
         let (of_undo, of_id) = (self.clone(), id.clone());
         undo.push(move || drop(of_undo.discard(&of_id)));
         self.prepare(&id, base)?;
+        reached(Step::CreateLayer);
 
         for at in 0..record.mounts.len() {
             let new = self.ensure_volume(&mut record.mounts[at])?;
             let point = &record.mounts[at];
+            reached(Step::CreateVolume);
             if new {
                 let (of_undo, volume) = (self.clone(), point.name.clone());
                 undo.push(move || drop(of_undo.remove_volume(&volume)));
             }
             if point.kind == Kind::Volume && point.copy {
                 self.copy_up(&id, point)?;
+                reached(Step::CreateFilled);
             }
         }
         record::write_config(&dir, &record)?;
-        let container = Arc::new(Container::new(&self.paths, record, State::default()));
+        reached(Step::CreateRecord);
+        let container = Arc::new(Container::new(&self.paths, self.watcher.timers(), record, State::default()));
         self.table_mut().by_id.insert(id.clone(), container.clone());
+        reached(Step::CreateKnown);
         undo.forget();
         self.tell(&container, "create", &[]);
         self.sync_later(&container);

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use supervisor::protocol::{self, ExecExit, FailureKind, Reply, Request, frame};
+use sys::step::{Step, reached};
 
 /// The most execs that are remembered; beyond it, those that have ended are forgotten.
 const REMEMBERED: usize = 10_000;
@@ -84,7 +85,9 @@ impl Containers {
                 return Err(conflict!("exec command {id} is already running"));
             }
         }
+        reached(Step::ExecBegun);
         let stream = shared.begin_exec(&c, &exec, how, None)?;
+        reached(Step::ExecRunning);
         if how.detach {
             shared.drain(&exec, stream);
             return Ok(None);
@@ -278,6 +281,7 @@ impl Shared {
         };
         let socket = supervisor::connect(&c.run).map_err(unreachable)?;
         socket.set_read_timeout(patience).map_err(unreachable)?;
+        reached(Step::ExecConnected);
         match supervisor::request(&socket, &request).map_err(unreachable)? {
             Reply::Pid(pid) => Ok((socket, pid)),
             Reply::Failed(failure) => {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use supervisor::protocol::{ExitRecord, OOM};
+use sys::step::{Step, reached};
 
 /// The exit code of a container that went down with its supervisor.
 const KILLED: i32 = 137;
@@ -64,9 +65,25 @@ impl Shared {
         if before.phase != Phase::Running || before.started_ns != run {
             return;
         }
-        let end = record::exit_record(&c.dir).filter(|r| r.started_ns == run);
+        reached(Step::EndNoticed);
+        // In the run directory it is when there was no room for it on the disk.
+        let of_run = |directory| record::exit_record(directory).filter(|r| r.started_ns == run);
+        let on_disk = of_run(&c.dir);
+        let kept = on_disk.is_none();
+        let end = on_disk.or_else(|| of_run(&c.run));
         let (end, error) = match end {
-            Some(end) => (end, String::new()),
+            Some(end) => {
+                // It gives back its cgroup after the record and its directory last.
+                if c.run.exists() {
+                    if let Err(error) = self.reap_cgroup(&self.cgroup_of(c, &before)) {
+                        tracing::error!(container = %c.id, "what its supervisor left was not ended: {error}");
+                    }
+                    if !kept {
+                        let _ = std::fs::remove_dir_all(&c.run);
+                    }
+                }
+                (end, String::new())
+            }
             None => self.reap(c, &before),
         };
         let up = Duration::from_nanos(end.finished_ns.saturating_sub(run));
@@ -79,6 +96,7 @@ impl Shared {
         self.end_probes(c);
         // Ports and addresses must be free when a waiter hears of the end: it may start another container at once.
         self.give_back(c, &before);
+        reached(Step::EndReturned);
         if end.oom_killed && !before.oom_killed {
             self.tell(c, "oom", &[]);
         }
@@ -87,8 +105,12 @@ impl Shared {
             restarts.then(|| s.backoff.next(up))
         });
         let removes = record.host_config.auto_remove && !restarts && !before.restarted_by_hand;
+        reached(Step::EndNoted);
         if !removes {
-            c.save();
+            if c.save() {
+                c.forget_run();
+            }
+            reached(Step::EndSaved);
         }
         let attributes = [("exitCode", end.code.to_string()), ("execDuration", up.as_secs().to_string())];
         self.tell(c, "die", &attributes);
@@ -115,24 +137,34 @@ impl Shared {
             return (end(LOST), String::new());
         }
         let mut error = "the supervisor of this container has died; its processes were killed".to_owned();
-        let mut command = std::process::Command::new(&self.paths.init);
-        let cgroup = match before.cgroup.as_str() {
+        if let Err(e) = self.reap_cgroup(&self.cgroup_of(c, before)) {
+            error = format!("{error} (incompletely: {e})");
+        }
+        let _ = std::fs::remove_dir_all(&c.run);
+        (end(KILLED), error)
+    }
+
+    /// Where a container's processes are.
+    pub fn cgroup_of(&self, c: &Container, state: &State) -> String {
+        match state.cgroup.as_str() {
             // The engine died before it had noted the start: where it put the container follows from the request.
             "" => {
                 let parent = &c.record().host_config.resources.cgroup_parent;
                 crate::spec::cgroups_path(&c.id, parent, &self.options.defaults.cgroup_parent)
             }
             noted => noted.to_owned(),
-        };
+        }
+    }
+
+    /// Kills what is left in a cgroup and removes it.
+    pub fn reap_cgroup(&self, cgroup: &str) -> Result<()> {
+        let mut command = std::process::Command::new(&self.paths.init);
         command.arg("reap").arg("--cgroup").arg(cgroup).env_clear();
         let quiet = std::process::Stdio::null;
-        match command.stdin(quiet()).stdout(quiet()).stderr(quiet()).status() {
-            Ok(status) if status.success() => {}
-            Ok(status) => error = format!("{error} (incompletely: {status})"),
-            Err(e) => error = format!("{error} (incompletely: {e})"),
+        match command.stdin(quiet()).stdout(quiet()).stderr(quiet()).status()? {
+            status if status.success() => Ok(()),
+            status => Err(crate::error::Error::System(status.to_string())),
         }
-        let _ = std::fs::remove_dir_all(&c.run);
-        (end(KILLED), error)
     }
 
     /// What a run had of other rooms.

@@ -21,6 +21,7 @@
 //! inspect.rs     list.rs    top.rs    changes.rs    update.rs    stats.rs
 //! archive/       cp and export, in a process of their own
 //! logs.rs        where its log lies and what each record says
+//! fsck.rs        is everything of theirs there, and no more
 //! recover.rs     opening                                     events.rs  what happened
 //! host.rs        what the machine can do                     caps.rs    capability names (pure)
 //! ```
@@ -48,6 +49,7 @@ mod events;
 mod exec;
 mod exit;
 mod files;
+mod fsck;
 mod health;
 mod host;
 mod inspect;

@@ -196,7 +196,7 @@ impl Shared {
     }
 
     /// Takes in what a probe found, unless probing has ended meanwhile.
-    fn note(&self, c: &Container, check: &Check, round: u64, outcome: Outcome) {
+    fn note(&self, c: &Arc<Container>, check: &Check, round: u64, outcome: Outcome) {
         let _turn = c.turn();
         if lock(&c.prober).round != round {
             return;

@@ -25,6 +25,8 @@ use std::path::{Path, PathBuf};
 /// The version of both documents.
 pub(crate) const VERSION: u32 = 1;
 const CONFIG: &str = "config.json";
+/// Below the room's root: containers that could not be read.
+pub(crate) const QUARANTINE: &str = "quarantine";
 const STATE: &str = "state.json";
 /// The longest document that is read back.
 const MAX_LENGTH: u64 = 32 << 20;
@@ -140,8 +142,17 @@ pub(crate) fn load(directory: &Path, id: &str) -> Found {
     }
     // The state can be lost in a power cut without the container being lost: then it is as after create, or as after an
     // exit that nobody saw.
-    let state = read(&directory.join(STATE)).ok().and_then(|b| serde_json::from_slice::<State>(&b).ok());
+    let state = read_state(directory).ok().flatten();
     Found::Whole(Box::new(record), Box::new(state.unwrap_or_default()))
+}
+
+/// What the container does, as it lies there: nothing when it has never been written, or why it cannot be read.
+pub(crate) fn read_state(directory: &Path) -> std::result::Result<Option<State>, String> {
+    match read(&directory.join(STATE)) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e.to_string()),
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| e.to_string()),
+    }
 }
 
 /// The supervisor's record of the end, if it is there.
@@ -156,7 +167,7 @@ pub(crate) fn start_record(run: &Path) -> Option<supervisor::protocol::StartReco
 
 /// Moves a damaged container out of the way; gives the place.
 pub(crate) fn quarantine(directory: &Path, id: &str) -> Result<PathBuf> {
-    let aside = directory.parent().unwrap_or(directory).join("quarantine");
+    let aside = directory.parent().unwrap_or(directory).join(QUARANTINE);
     std::fs::create_dir_all(&aside).map_err(Error::io("mkdir", &aside))?;
     let mut target = aside.join(id);
     for n in 1.. {

@@ -11,6 +11,7 @@ use crate::restart::Policy;
 use crate::start::unmount_shm;
 use crate::state::{Endpoint, Phase, State};
 use crate::watch::Watcher;
+use fault::Survey;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -24,8 +25,11 @@ use supervisor::protocol::StartRecord;
 /// After so long a start does not hold up the next one any more.
 const LONG_START: Duration = Duration::from_secs(1);
 
+/// A create or a removal that was cut off.
+pub(crate) const HALF: &str = "this container is only half made or half removed";
+
 /// What was found out about a container that may be running.
-enum Life {
+pub(crate) enum Life {
     /// It runs: its start, and its supervisor, whose end is its own.
     Alive(StartRecord, OwnedFd),
     /// It ran, and does not any more.
@@ -34,30 +38,14 @@ enum Life {
 }
 
 impl Containers {
-    /// Opens the room; [`Containers::reports`] then says what had to be put aside.
+    /// Opens the room. What is damaged is put aside and logged.
     ///
     /// # Errors
     /// Only when the directories themselves cannot be used.
     pub fn open(paths: Paths, rooms: Rooms, options: Options) -> Result<Containers> {
-        make(&paths.root, 0o711)?;
-        make(&paths.run, 0o700)?;
-        let mut shared = Shared {
-            spawner: Arc::new(supervisor::Spawner::new(paths.init.clone())),
-            _moves: favor_moves(),
-            paths,
-            rooms,
-            options,
-            host: Host::look(),
-            events: Events::default(),
-            watcher: Watcher::new()?,
-            table: RwLock::new(Table::default()),
-            execs: Mutex::new(HashMap::new()),
-            pruning: Mutex::new(()),
-            closing: AtomicBool::new(false),
-            reports: vec![],
-        };
-        shared.reports = shared.load()?;
-        let shared = Arc::new(shared);
+        let mut survey = Survey::mending();
+        let shared = Containers::found(paths, rooms, options, &mut survey)?;
+        survey.faults().iter().for_each(|fault| tracing::error!("{fault}"));
         let lives: Vec<(Arc<Container>, Life)> = shared.all().into_iter().map(|c| (c.clone(), life(&c))).collect();
         let alive = |l: &(Arc<Container>, Life)| matches!(l.1, Life::Alive(..));
         let live: Vec<String> = lives.iter().filter(|l| alive(l)).map(|l| l.0.id.clone()).collect();
@@ -72,9 +60,54 @@ impl Containers {
         Ok(Containers { shared })
     }
 
-    /// The IDs of all containers: whose writable layers are needed.
-    pub fn ids(&self) -> Vec<String> {
-        self.shared.table().by_id.keys().cloned().collect()
+    /// The room of an engine that does not run, to be checked: nothing starts, nothing is followed, and nothing is mended
+    /// but what `survey` mends.
+    ///
+    /// # Errors
+    /// As [`Containers::open`].
+    pub fn at_rest(paths: Paths, rooms: Rooms, options: Options, survey: &mut Survey) -> Result<Containers> {
+        Ok(Containers { shared: Containers::found(paths, rooms, options, survey)? })
+    }
+
+    fn found(paths: Paths, rooms: Rooms, options: Options, survey: &mut Survey) -> Result<Arc<Shared>> {
+        make(&paths.root, 0o711)?;
+        make(&paths.run, 0o700)?;
+        let shared = Shared {
+            spawner: Arc::new(supervisor::Spawner::new(paths.init.clone())),
+            _moves: favor_moves(),
+            paths,
+            rooms,
+            options,
+            host: Host::look(),
+            events: Events::default(),
+            watcher: Watcher::new()?,
+            table: RwLock::new(Table::default()),
+            execs: Mutex::new(HashMap::new()),
+            pruning: Mutex::new(()),
+            closing: AtomicBool::new(false),
+        };
+        shared.load(survey)?;
+        Ok(Arc::new(shared))
+    }
+
+    /// Whose writable layers are needed: those of all containers, of those that are just being made, and of those whose
+    /// damaged record has been put aside, because what they have written is still the user's.
+    ///
+    /// # Errors
+    /// When the room's directories cannot be listed.
+    pub fn kept(&self) -> Result<Vec<String>> {
+        let mut all: Vec<String> = self.shared.table().names.values().cloned().collect();
+        for directory in [self.shared.paths.root.clone(), self.shared.paths.root.join(record::QUARANTINE)] {
+            let entries = match std::fs::read_dir(&directory) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                entries => entries.map_err(Error::io("read", &directory))?,
+            };
+            let names = entries.flatten().filter_map(|e| e.file_name().into_string().ok());
+            all.extend(names.filter_map(|n| Some(n.get(..64)?.to_owned())).filter(|id| record::is_id(id)));
+        }
+        all.sort();
+        all.dedup();
+        Ok(all)
     }
 }
 
@@ -98,8 +131,7 @@ fn make(path: &Path, mode: u32) -> Result<()> {
 }
 
 impl Shared {
-    fn load(&self) -> Result<Vec<String>> {
-        let mut reports = Vec::new();
+    fn load(&self, survey: &mut Survey) -> Result<()> {
         let root = &self.paths.root;
         for entry in std::fs::read_dir(root).map_err(Error::io("read", root))? {
             let entry = entry.map_err(Error::io("read", root))?;
@@ -109,43 +141,37 @@ impl Shared {
             }
             let dir = entry.path();
             match record::load(&dir, &id) {
-                Found::Whole(record, state) => self.take(*record, *state, &mut reports),
-                Found::Absent => {
-                    if let Err(error) = self.discard(&id) {
-                        reports.push(format!("writable layer of half-made container {id}: {error}"));
-                    }
-                    if let Err(error) = std::fs::remove_dir_all(&dir) {
-                        reports.push(format!("half-made container {id} could not be removed: {error}"));
-                    }
+                Found::Whole(record, state) => self.take(*record, *state, survey),
+                Found::Absent => survey.fault(&dir, HALF, || {
+                    self.discard(&id)?;
+                    std::fs::remove_dir_all(&dir).map_err(Error::io("remove", &dir))?;
+                    Ok::<_, Error>("removed".to_owned())
+                }),
+                Found::Damaged(why) => {
+                    survey.fault(&dir, format!("the container's record is damaged: {why}"), || {
+                        record::quarantine(&dir, &id).map(|to| format!("moved to {}", to.display()))
+                    });
                 }
-                Found::Damaged(why) => match record::quarantine(&dir, &id) {
-                    Ok(to) => {
-                        reports.push(format!("container {id} is damaged ({why}) and was moved to {}", to.display()))
-                    }
-                    Err(error) => reports.push(format!("container {id} is damaged ({why}): {error}")),
-                },
             }
         }
-        for report in &reports {
-            tracing::error!("{report}");
-        }
-        Ok(reports)
+        Ok(())
     }
 
-    fn take(&self, mut record: Record, mut state: State, reports: &mut Vec<String>) {
+    fn take(&self, mut record: Record, mut state: State, survey: &mut Survey) {
         let mut table = self.table_mut();
         if let Some(other) = table.names.get(&record.name) {
-            reports.push(format!(
-                "container {} has the name {} of container {other}: its name is its ID now",
-                record.id, record.name
-            ));
+            let dir = self.paths.root.join(&record.id);
+            let cause = format!("its name {} is also that of container {other}", record.name);
             record.name = record.id.clone();
+            survey.fault(&dir, cause, || {
+                record::write_config(&dir, &record).map(|()| "its name is its ID now".to_owned())
+            });
         }
         if state.phase == Phase::Dead {
             state.removing = false;
         }
         table.names.insert(record.name.clone(), record.id.clone());
-        let container = Arc::new(Container::new(&self.paths, record, state));
+        let container = Arc::new(Container::new(&self.paths, self.watcher.timers(), record, state));
         table.by_id.insert(container.id.clone(), container);
     }
 
@@ -163,13 +189,15 @@ impl Shared {
         for id in names(&self.paths.run) {
             // One that is in the table may have been killed with its supervisor; its end needs to know that it ran.
             let known = self.table().by_id.contains_key(&id);
-            if record::is_id(&id) && !known {
-                let _ = std::fs::remove_dir_all(self.paths.run.join(&id));
+            let run = self.paths.run.join(&id);
+            // One that runs and whose record is damaged is left the way to it: `system check` tells of it.
+            if record::is_id(&id) && !known && supervisor_of(&run).is_none() {
+                let _ = std::fs::remove_dir_all(run);
             }
         }
     }
 
-    fn resume(self: &Arc<Shared>, c: &Arc<Container>, life: Life) {
+    pub(crate) fn resume(self: &Arc<Shared>, c: &Arc<Container>, life: Life) {
         let adopt = |started: &StartRecord| {
             c.change(|s| {
                 if s.phase != Phase::Running || s.started_ns != started.started_ns {
@@ -264,15 +292,15 @@ impl Shared {
 }
 
 /// Looks whether a container's supervisor lives.
-fn life(c: &Container) -> Life {
+pub(crate) fn life(c: &Container) -> Life {
     let state = c.state();
     let started = record::start_record(&c.run);
     if let Some(started) = started {
         // A supervisor that lives is waited for, whatever else is wrong with it: its container must not be lost.
-        if let Some(supervisor) = process(started.supervisor, started.supervisor_start_time) {
-            return Life::Alive(started, supervisor);
-        }
-        return Life::Ended(started.started_ns);
+        return match process(started.supervisor, started.supervisor_start_time) {
+            Some(supervisor) => Life::Alive(started, supervisor),
+            None => Life::Ended(started.started_ns),
+        };
     }
     if state.phase == Phase::Running {
         return Life::Ended(state.started_ns);
@@ -282,6 +310,13 @@ fn life(c: &Container) -> Life {
         Some(end) if end.started_ns > state.started_ns => Life::Ended(end.started_ns),
         _ => Life::Down,
     }
+}
+
+/// The supervisor that works in a run directory.
+pub(crate) fn supervisor_of(run: &Path) -> Option<(StartRecord, OwnedFd)> {
+    let started = record::start_record(run)?;
+    let supervisor = process(started.supervisor, started.supervisor_start_time)?;
+    Some((started, supervisor))
 }
 
 /// A descriptor of the process that has had this number since then; it becomes readable at the process's end.

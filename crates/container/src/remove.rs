@@ -9,6 +9,7 @@ use crate::state::Phase;
 use api::container::Pruned;
 use api::filters::Filters;
 use std::sync::{Arc, TryLockError};
+use sys::step::{Step, reached};
 
 /// How to remove.
 #[derive(Debug, Clone, Copy, Default)]
@@ -145,18 +146,33 @@ impl Shared {
             c.save();
             e
         };
-        self.discard(&c.id).map_err(dead)?;
-        // The record first: without it a crash from here on leaves a directory that the next start sweeps away.
+        reached(Step::RemoveBegun);
+        // The record first: without it a crash from here on leaves a directory that the next start sweeps away, and the
+        // layer with it. The other way round it would leave a container that can never start.
         let config = c.dir.join("config.json");
         match rustix::fs::unlink(&config) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => {}
             Err(e) => return Err(dead(Error::io("unlink", &config)(e.into()))),
         }
-        if let Err(e) = std::fs::remove_dir_all(&c.dir)
+        reached(Step::RemoveRecord);
+        if let Err(e) = self.discard(&c.id) {
+            // Still there: so is the container.
+            record::write_config(&c.dir, &c.record()).unwrap_or_else(|e| {
+                tracing::error!(container = %c.id, "its record is lost: {e}");
+            });
+            return Err(dead(e));
+        }
+        reached(Step::RemoveLayer);
+        // What is left now is nobody's: a disk that refuses keeps nobody from what was asked for.
+        let cleared = std::fs::remove_dir_all(&c.dir).or_else(|_| std::fs::remove_dir_all(&c.dir));
+        if let Err(e) = cleared
             && e.kind() != std::io::ErrorKind::NotFound
         {
-            return Err(dead(Error::io("remove", &c.dir)(e)));
+            tracing::error!(container = %c.id, "{} is left to the next start: {e}", c.dir.display());
         }
+        // There for want of room for a record.
+        c.forget_run();
+        reached(Step::RemoveDirectory);
         let record = c.record();
         {
             let mut table = self.table_mut();
@@ -165,8 +181,10 @@ impl Shared {
                 table.names.remove(&record.name);
             }
         }
+        reached(Step::RemoveForgotten);
         if volumes {
             self.remove_volumes(&record);
+            reached(Step::RemoveVolumes);
         }
         lock(&c.streams).pending.clear();
         self.forget_execs(&c.id);

@@ -8,7 +8,7 @@ use crate::mounts::{self, Kind};
 use crate::outside;
 use crate::record::Record;
 use crate::spec::{self, Input, Joined};
-use crate::state::{Endpoint, Phase};
+use crate::state::{Endpoint, Phase, State};
 use crate::undo::Undo;
 use crate::user::{self, Account, Files};
 use crate::view::View;
@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use supervisor::protocol::{self, Failure, FailureKind, Launch, PassedFd, StartRecord, Started};
+use sys::step::{Step, reached};
 
 /// Exit codes of a container whose command could not be executed.
 const NOT_EXECUTABLE: i32 = 126;
@@ -90,10 +91,14 @@ impl Shared {
                     }
                     s.started(&started, endpoint);
                 });
+                reached(Step::StartNoted);
                 self.begin_probes(c);
                 c.save();
+                reached(Step::StartSaved);
                 self.tell(c, "start", &[]);
-                self.follow(c, socket.into(), run)
+                self.follow(c, socket.into(), run)?;
+                reached(Step::StartFollowed);
+                Ok(())
             }
             Err(failed) => {
                 let text = failed.error.to_string();
@@ -112,9 +117,11 @@ impl Shared {
         c: &Arc<Container>,
         record: &Record,
     ) -> std::result::Result<(StartRecord, Option<Endpoint>, std::os::unix::net::UnixStream), Failed> {
+        reached(Step::StartBegun);
         let mut undo = Undo::default();
         let host = &record.host_config;
         let mut parts = self.network(c, record, &mut undo)?;
+        reached(Step::StartNetwork);
         if let Some(other) = check::of_container(&host.pid_mode) {
             let path = self
                 .namespace_of(other, "pid", &mut parts.held)
@@ -124,6 +131,7 @@ impl Shared {
         let (rootfs, base) = self.rootfs(&c.id, host.auto_remove)?;
         let account = account(&rootfs, &base, record)?;
         let mut own = self.mounts(c, record, &mut parts, &mut undo)?;
+        reached(Step::StartMounts);
         own.extend(files::mounts(&parts.files, &own, host.readonly_rootfs));
         own.sort_by_key(|m| m.destination.split('/').filter(|p| !p.is_empty()).count());
         let spec = self.spec(c, record, &account, own, &parts)?;
@@ -132,12 +140,14 @@ impl Shared {
             let _ = rustix::fs::unlink(c.dir.join(protocol::EXIT_RECORD));
         }
         let fds = std::mem::take(&mut parts.fds);
-        let (started, socket, child) = self
-            .spawner
-            .spawn(launch, fds)
-            .map_err(|e| Error::System(format!("failed to start the supervisor {}: {e}", self.paths.init.display())))?;
+        reached(Step::StartMessage);
+        let (started, socket, child) = self.spawner.spawn(launch, fds).map_err(|e| {
+            self.clear_away(c);
+            Error::System(format!("failed to start the supervisor {}: {e}", self.paths.init.display()))
+        })?;
         match started {
             Started::Ok(started) => {
+                reached(Step::StartSpawned);
                 lock(&c.streams).child = Some(child);
                 undo.forget();
                 self.refill();
@@ -145,6 +155,14 @@ impl Shared {
             }
             Started::Failed(failure) => Err(of_failure(failure)),
         }
+    }
+
+    /// A supervisor that died without an answer may have got as far as the command.
+    fn clear_away(&self, c: &Container) {
+        if let Err(error) = self.reap_cgroup(&self.cgroup_of(c, &State::default())) {
+            tracing::error!(container = %c.id, "what its supervisor left was not ended: {error}");
+        }
+        let _ = std::fs::remove_dir_all(&c.run);
     }
 
     /// Makes the next start's supervisor, off this one's way: a short command has ended by then.

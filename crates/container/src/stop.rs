@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use supervisor::protocol::{Reply, Request};
+use sys::step::{Step, reached};
 
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
@@ -174,7 +175,9 @@ impl Shared {
             (asked, _) => parse(asked)?,
         };
         let timeout = timeout.or(config.stop_timeout).or(self.options.stop_timeout).unwrap_or(STOP_TIMEOUT);
+        reached(Step::StopBegun);
         let sent = self.send_to_stop(c, signal);
+        reached(Step::StopSignalled);
         let wait = match (&sent, u64::try_from(timeout)) {
             (Err(_), Ok(_)) => Some(LAST_WAIT),
             (_, Ok(seconds)) => Some(Duration::from_secs(seconds)),
@@ -194,6 +197,7 @@ impl Shared {
         }
         // What follows an end (saving, leaving the network) is done when the turn is free again.
         drop(c.turn_in_time());
+        reached(Step::StopEnded);
         self.tell(c, "stop", &[]);
         Ok(())
     }

@@ -54,6 +54,7 @@ impl Containers {
     /// # Errors
     /// `Conflict` when it is paused or restarting.
     pub fn attach(&self, name: &str, which: Attach) -> Result<Attached> {
+        sys::step::reached(sys::step::Step::AttachBegun);
         let c = self.shared.find(name)?;
         let record = c.record();
         let tty = record.config.tty;
@@ -82,6 +83,7 @@ impl Containers {
             Some(stream) => stream,
             None => c.attach_running(stdin, which)?,
         };
+        sys::step::reached(sys::step::Step::AttachConnected);
         self.shared.tell(&c, "attach", &[]);
         Ok(Attached { stream, tty })
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// Work to be done.
@@ -79,26 +79,49 @@ impl Watcher {
         Ok(())
     }
 
+    /// A way to its timers that does not keep it alive.
+    pub fn timers(&self) -> Timers {
+        Timers(Arc::downgrade(&self.inner))
+    }
+
     /// Runs `job` after `delay`.
     pub fn after(&self, delay: Duration, job: impl FnOnce() + Send + 'static) -> Timer {
-        // A time that no clock reaches is as good as never.
-        const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
-        let token = self.inner.next.fetch_add(1, Ordering::Relaxed);
-        let at = Instant::now() + delay.min(NEVER);
-        let mut waiting = self.inner.waiting();
-        let earliest = waiting.timers.keys().next().is_none_or(|(first, _)| at < *first);
-        waiting.timers.insert((at, token), Box::new(job));
-        drop(waiting);
-        if earliest {
-            self.inner.wake();
-        }
-        (at, token)
+        self.inner.after(delay, job)
     }
 
     /// Takes a job back, if its time has not come.
     pub fn cancel(&self, timer: Timer) {
         let job = self.inner.waiting().timers.remove(&timer);
         drop(job);
+    }
+}
+
+/// The watcher's timers, while there is a watcher.
+pub(crate) struct Timers(Weak<Inner>);
+
+impl Timers {
+    /// Runs `job` after `delay`, if the watcher is still there by then.
+    pub fn after(&self, delay: Duration, job: impl FnOnce() + Send + 'static) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.after(delay, job);
+        }
+    }
+}
+
+impl Inner {
+    fn after(&self, delay: Duration, job: impl FnOnce() + Send + 'static) -> Timer {
+        // A time that no clock reaches is as good as never.
+        const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+        let token = self.next.fetch_add(1, Ordering::Relaxed);
+        let at = Instant::now() + delay.min(NEVER);
+        let mut waiting = self.waiting();
+        let earliest = waiting.timers.keys().next().is_none_or(|(first, _)| at < *first);
+        waiting.timers.insert((at, token), Box::new(job));
+        drop(waiting);
+        if earliest {
+            self.wake();
+        }
+        (at, token)
     }
 }
 

@@ -40,6 +40,10 @@ pub struct RuntimeCommand {
 pub struct Config {
     pub file: PathBuf,
     pub validate: bool,
+    /// Look at the state of the engine, which does not run, and end.
+    pub check: bool,
+    /// And mend it.
+    pub repair: bool,
     pub data_root: PathBuf,
     pub exec_root: PathBuf,
     /// Empty: beside the exec root.
@@ -91,6 +95,8 @@ impl Default for Config {
         Config {
             file: DEFAULT_FILE.into(),
             validate: false,
+            check: false,
+            repair: false,
             data_root: "/var/lib/dhow".into(),
             exec_root: "/run/dhow".into(),
             pidfile: PathBuf::new(),

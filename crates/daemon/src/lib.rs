@@ -4,6 +4,7 @@
 //! run.rs        the daemon's life: start, serve, reload, end
 //! config.rs     dockerd's flags and daemon.json; config/table.rs has each of them once; flags.rs is the grammar
 //! rooms.rs      the rooms opened, with what the configuration says to each
+//! check.rs      the rooms checked, of an engine that runs and of one that does not
 //! lock.rs       one daemon for one data root; the pid file
 //! install.rs    the dhow-init that supervisors are started from
 //! listen.rs     unix sockets, and those of systemd; notify.rs tells it when all is ready
@@ -24,6 +25,7 @@
 
 mod attach;
 mod blocking;
+mod check;
 mod config;
 mod detach;
 mod error;

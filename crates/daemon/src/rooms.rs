@@ -68,12 +68,7 @@ pub fn open(config: Config, init: &Path, carried: Carried) -> Result<Rooms> {
         volumes: volumes.clone(),
     };
     let containers = Containers::open(paths, joined, options(&config)?).context("opening the containers")?;
-    if containers.reports().is_empty() {
-        images.reclaim(&containers.ids(), &[]).context("freeing what crashed work left")?;
-    } else {
-        // What a container wrote whose record is damaged cannot be told from what crashed work left.
-        tracing::warn!("some containers are damaged: nothing is freed at this start");
-    }
+    images.reclaim(&containers.kept()?, &[]).context("freeing what crashed work left")?;
     let id = match engine_id(root) {
         Some(id) => id,
         None => {
@@ -88,7 +83,7 @@ pub fn open(config: Config, init: &Path, carried: Carried) -> Result<Rooms> {
     Ok(Rooms { config: RwLock::new(Arc::new(config)), images, networks, volumes, containers, events, host, id, hello })
 }
 
-fn image_config(config: &Config) -> image::Config {
+pub fn image_config(config: &Config) -> image::Config {
     let mut registry = registry::Config {
         insecure: config.insecure_registries.clone(),
         mirrors: config.registry_mirrors.clone(),
@@ -102,7 +97,7 @@ fn image_config(config: &Config) -> image::Config {
     }
 }
 
-fn network_config(config: &Config) -> Result<network::Config> {
+pub fn network_config(config: &Config) -> Result<network::Config> {
     let default = network::Config::default();
     let disabled = config.bridge.as_deref() == Some("none");
     let bridge = config.bridge.clone().filter(|_| !disabled).unwrap_or_else(|| default.bridge.clone());
@@ -136,7 +131,7 @@ fn network_config(config: &Config) -> Result<network::Config> {
     })
 }
 
-fn options(config: &Config) -> Result<container::Options> {
+pub fn options(config: &Config) -> Result<container::Options> {
     let seccomp = match config.seccomp_profile.as_deref() {
         None | Some("" | "builtin") => String::new(),
         Some("unconfined") => "unconfined".into(),
@@ -215,6 +210,21 @@ fn engine_id(root: &Path) -> Option<String> {
     Some(text.trim().to_owned()).filter(|id| !id.is_empty())
 }
 
+/// Whether the engine's own name is still what is kept of it.
+pub fn check_id(root: &Path, id: &str, survey: &mut fault::Survey) {
+    if engine_id(root).as_deref() != Some(id) {
+        let path = root.join("engine-id");
+        survey.fault(&path, "this is not the engine's identifier", || {
+            write_engine_id(root, id).map(|()| "written again".to_owned())
+        });
+    }
+}
+
+fn write_engine_id(root: &Path, id: &str) -> Result<()> {
+    let path = root.join("engine-id");
+    std::fs::write(&path, format!("{id}\n")).with_context(|| format!("writing {}", path.display()))
+}
+
 /// A random identifier in the form that dockerd uses.
 fn new_engine_id(root: &Path) -> Result<String> {
     let mut bytes = [0u8; 16];
@@ -223,7 +233,6 @@ fn new_engine_id(root: &Path) -> Result<String> {
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
     let id = format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
-    let path = root.join("engine-id");
-    std::fs::write(&path, format!("{id}\n")).with_context(|| format!("writing {}", path.display()))?;
+    write_engine_id(root, &id)?;
     Ok(id)
 }

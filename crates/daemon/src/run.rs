@@ -5,7 +5,7 @@ use crate::config::{self, Command, Config};
 use crate::rooms::{self, Rooms};
 use crate::routes;
 use crate::server::{Call, Server};
-use crate::{install, listen, lock, notify};
+use crate::{check, install, listen, lock, notify};
 use anyhow::{Context, Result};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -50,6 +50,20 @@ pub fn main(args: &[OsString], carried: Carried) -> ExitCode {
         eprintln!("configuration OK");
         return ExitCode::SUCCESS;
     }
+    if config.repair && !config.check {
+        eprintln!("--repair goes with --check");
+        return ExitCode::FAILURE;
+    }
+    if config.check {
+        return match check(&config, carried) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(e) => {
+                eprintln!("the state of the engine cannot be checked: {e:#}");
+                ExitCode::from(2)
+            }
+        };
+    }
     match run(config, args, carried) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
@@ -57,6 +71,19 @@ pub fn main(args: &[OsString], carried: Carried) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Looks at the state of an engine that does not run; true when nothing is wrong (any more).
+fn check(config: &Config, carried: Carried) -> Result<bool> {
+    if !rustix::process::geteuid().is_root() {
+        anyhow::bail!("this needs root privileges");
+    }
+    if !config.data_root.exists() {
+        return Ok(true);
+    }
+    let _root = lock::data_root(&config.data_root)?;
+    let init = install::init(&config.exec_root, carried.init)?;
+    check::at_rest(config, &init)
 }
 
 fn run(mut config: Config, args: Vec<String>, carried: Carried) -> Result<()> {

@@ -11,8 +11,9 @@ use crate::record::{Stored, replace, sync_directory};
 use crate::store::{Images, State};
 use crate::{Error, Result};
 use oci::Digest;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, PoisonError};
+use sys::step::{Step, reached};
 
 /// What is not on the disk yet. Lives inside the state, so that it is always in step with it.
 #[derive(Default)]
@@ -36,6 +37,14 @@ pub(crate) struct Pending {
     syncing: bool,
     /// The last thread, so that `flush` leaves none behind.
     thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// What must be on the disk, while nobody writes.
+pub(crate) struct OnDisk {
+    pub there: HashSet<Digest>,
+    /// Records that are to be written or removed next.
+    pub perhaps: HashSet<Digest>,
+    pub names: Names,
 }
 
 /// What to write now.
@@ -79,6 +88,12 @@ impl Pending {
         self.named()
     }
 
+    /// The document of names has been lost.
+    pub(crate) fn lost_names(&mut self) {
+        self.on_disk = Names::default();
+        self.named();
+    }
+
     /// Whether all removals so far are on the disk, and what they named can be freed.
     pub(crate) fn is_written(&self) -> bool {
         self.made == self.written
@@ -91,6 +106,12 @@ impl Pending {
 }
 
 impl State {
+    pub(crate) fn on_disk(&self) -> OnDisk {
+        let perhaps: HashSet<Digest> = self.pending.records.keys().cloned().collect();
+        let there = self.images.keys().filter(|id| !perhaps.contains(*id)).cloned().collect();
+        OnDisk { there, perhaps, names: self.pending.on_disk.clone() }
+    }
+
     fn has_work(&self) -> bool {
         !self.pending.is_written() || !self.pending.records.is_empty() || !self.doomed.is_empty()
     }
@@ -261,10 +282,12 @@ impl Images {
         }
         if written {
             sync_directory(&directory)?;
+            reached(Step::PullRecord);
         }
         if ready.renamed {
             replace(&self.0.root, "repositories.json", &ready.names.print())?;
             sync_directory(&self.0.root)?;
+            reached(Step::PullNames);
         }
         let mut removed = false;
         for (id, _) in ready.records.iter().filter(|(_, stored)| stored.is_none()) {

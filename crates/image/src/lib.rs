@@ -14,6 +14,7 @@
 //! tag.rs       tag and remove, with Docker's rules
 //! import.rs    a root file system → an image
 //! changes.rs   the Dockerfile lines of `import --change`
+//! check.rs     is what lies here what is known
 //! embedded.rs  an image made of files that the program carries
 //! error.rs
 //! ```
@@ -37,6 +38,7 @@
 //! This room knows nothing of containers: who uses an image is asked of the caller.
 
 mod changes;
+mod check;
 mod choose;
 mod durable;
 mod embedded;

@@ -13,6 +13,7 @@ use layer::ChainId;
 use oci::image::{Compression, Descriptor, Document, ImageConfig, Manifest};
 use oci::{Digest, Platform, Reference};
 use std::sync::Arc;
+use sys::step::{Step, reached};
 
 /// An index in an index in an index is enough.
 const NESTING: usize = 3;
@@ -75,8 +76,11 @@ impl Images {
             if let Some(named) = self.settle(&reference, &digest, &id, &mut brought) {
                 break named;
             }
+            reached(Step::PullBegun);
             brought = Some(self.bring(&repository, &resolved, tell).await?);
+            reached(Step::PullBrought);
         };
+        reached(Step::PullNamed);
         if let Some(asked) = platform.filter(|asked| asked.rank(&actual).is_none()) {
             let name = reference.familiar();
             let text = format!(

@@ -8,7 +8,7 @@ use crate::record::Stored;
 use crate::store::{Images, State};
 use layer::ChainId;
 use oci::Digest;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::PoisonError;
 
 /// What takes space.
@@ -156,23 +156,28 @@ impl Images {
     /// # Errors
     /// When the layers cannot be listed.
     pub fn reclaim(&self, containers: &[String], chains: &[ChainId]) -> Result<()> {
-        let containers: HashSet<String> = containers.iter().cloned().collect();
-        let (mut live, mut blobs) = (chains.iter().cloned().collect::<HashSet<_>>(), HashSet::new());
-        {
-            let state = self.state();
-            for image in state.images.values() {
-                live.extend(image.chains.iter().cloned());
-                blobs.extend(image.blobs().cloned());
-            }
-            for thing in state.pins.keys() {
-                match thing {
-                    Thing::Layer(chain) => live.insert(chain.clone()),
-                    Thing::Blob(digest) => blobs.insert(digest.clone()),
-                };
-            }
-        }
-        self.0.layers.reclaim(&containers, &live, &blobs)?;
+        let mut needed = self.needed();
+        needed.chains.extend(chains.iter().cloned());
+        needed.writable.extend(containers.iter().cloned());
+        self.0.layers.reclaim(&needed.writable, &needed.chains, &needed.blobs)?;
         Ok(())
+    }
+
+    /// The layers and blobs of all images, and of work under way.
+    pub(crate) fn needed(&self) -> layer::Needed {
+        let mut needed = layer::Needed::default();
+        let state = self.state();
+        for image in state.images.values() {
+            needed.chains.extend(image.chains.iter().cloned());
+            needed.blobs.extend(image.blobs().cloned());
+        }
+        for thing in state.pins.keys() {
+            match thing {
+                Thing::Layer(chain) => needed.chains.insert(chain.clone()),
+                Thing::Blob(digest) => needed.blobs.insert(digest.clone()),
+            };
+        }
+        needed
     }
 }
 

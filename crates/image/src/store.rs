@@ -6,6 +6,7 @@ use crate::names::Names;
 use crate::record::{self, DOCUMENT_LIMIT, Record, Stored};
 use crate::space::Thing;
 use crate::{Error, Result};
+use fault::Survey;
 use layer::Layers;
 use oci::Digest;
 use oci::image::ImageConfig;
@@ -68,22 +69,34 @@ impl Images {
     /// # Errors
     /// When the directory cannot be used at all, or the registry configuration is wrong.
     pub fn open(root: &Path, layers: Layers, config: Config) -> Result<Images> {
+        Images::open_surveyed(root, layers, config, &mut Survey::mending())
+    }
+
+    /// The same, with what is found wrong told to `survey`. One that only looks gets a store that must only be looked at.
+    ///
+    /// # Errors
+    /// As [`Images::open`].
+    pub fn open_surveyed(root: &Path, layers: Layers, config: Config, survey: &mut Survey) -> Result<Images> {
         let client = registry::Client::new(config.registry)?;
         for directory in [root.to_owned(), root.join("record"), root.join("quarantine")] {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
             made.map_err(|e| Error::io("creating", &directory, e))?;
         }
-        let mut opening = Opening { root, layers: &layers, problems: Vec::new() };
+        let before = survey.faults().len();
+        let mends = survey.mends();
+        let mut opening = Opening { root, layers: &layers, survey };
         let mut state = State { images: opening.records()?, ..State::default() };
         let found = opening.names();
         state.names = opening.known(&found, &state.images);
+        let dropped = state.names != found;
         state.pending = Pending::found(found);
-        let problems = opening.problems;
-        for problem in &problems {
-            tracing::warn!("{problem}");
+        if dropped && mends {
+            state.pending.named();
         }
+        let problems: Vec<String> = survey.faults().iter().skip(before).map(ToString::to_string).collect();
+        problems.iter().for_each(|problem| tracing::warn!("{problem}"));
         let downloads = if config.max_concurrent_downloads == 0 { 3 } else { config.max_concurrent_downloads };
-        Ok(Images(Arc::new(Shared {
+        let images = Images(Arc::new(Shared {
             root: root.to_owned(),
             layers,
             client,
@@ -94,7 +107,10 @@ impl Images {
             state: Mutex::new(state),
             writing: Mutex::default(),
             problems,
-        })))
+        }));
+        // Names that were dropped are dropped on the disk, too.
+        images.commit();
+        Ok(images)
     }
 
     /// What was damaged when the store was opened, one line each.
@@ -145,7 +161,7 @@ fn read_blob(layers: &Layers, digest: &Digest) -> Result<Vec<u8>> {
 struct Opening<'a> {
     root: &'a Path,
     layers: &'a Layers,
-    problems: Vec<String>,
+    survey: &'a mut Survey,
 }
 
 impl Opening<'_> {
@@ -157,10 +173,12 @@ impl Opening<'_> {
             let path = entry.path();
             if path.extension().is_some_and(|e| e == "tmp") {
                 // A write that a power cut interrupted; it was never acknowledged.
-                let _ = std::fs::remove_file(&path);
+                if self.survey.mends() {
+                    let _ = std::fs::remove_file(&path);
+                }
                 continue;
             }
-            match self.record(&path) {
+            match read_record(self.layers, &path) {
                 Ok(stored) => {
                     images.insert(stored.id().clone(), Arc::new(stored));
                 }
@@ -170,24 +188,12 @@ impl Opening<'_> {
         Ok(images)
     }
 
-    fn record(&self, path: &Path) -> Result<Stored> {
-        let record = Record::parse(&read_document(path)?)?;
-        let id = &record.config.digest;
-        if path.file_stem().and_then(|s| s.to_str()) != Some(id.hex()) {
-            return Err(Error::Corrupt(format!("it is the record of {id}")));
-        }
-        let config = ImageConfig::parse(&read_blob(self.layers, id)?)?;
-        let chains = record::chains(&config);
-        if let Some(chain) = chains.iter().find(|c| !self.layers.has(c)) {
-            return Err(Error::Corrupt(format!("layer {chain} is missing")));
-        }
-        Ok(Stored { record, config: Arc::new(config), chains })
-    }
-
     /// The names as they are on the disk.
     fn names(&mut self) -> Names {
         let path = self.root.join("repositories.json");
-        let _ = std::fs::remove_file(self.root.join("repositories.json.tmp"));
+        if self.survey.mends() {
+            let _ = std::fs::remove_file(self.root.join("repositories.json.tmp"));
+        }
         let read = match read_document(&path) {
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(Names::default()),
             Ok(bytes) => Names::parse(&bytes),
@@ -206,23 +212,45 @@ impl Opening<'_> {
             if images.contains_key(id) {
                 names.set(name, id);
             } else {
-                self.problems.push(format!("name {} is dropped: image {id} is not there", name.familiar()));
+                // The next document that is written is without it.
+                let cause = format!("name {} is that of image {id}, which is not there", name.familiar());
+                let dropped = || Ok::<_, Error>("it is dropped".into());
+                self.survey.fault(&self.root.join("repositories.json"), cause, dropped);
             }
         }
         names
     }
 
     fn quarantine(&mut self, path: &Path, why: &Error) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-        let to = self.root.join("quarantine").join(format!("{since}-{name}"));
-        let moved = std::fs::rename(path, &to);
-        let what = if moved.is_ok() { "is in quarantine" } else { "cannot be moved to quarantine" };
-        self.problems.push(format!("{name} {what}: {why}"));
+        self.survey.fault(path, why.to_string(), || quarantine(self.root, path));
     }
 }
 
-fn read_document(path: &Path) -> Result<Vec<u8>> {
+/// Moves a document out of the way.
+pub(crate) fn quarantine(root: &Path, path: &Path) -> Result<String> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let to = root.join("quarantine").join(format!("{since}-{name}"));
+    std::fs::rename(path, &to).map_err(|e| Error::io("quarantining", path, e))?;
+    Ok(format!("moved to {}", to.display()))
+}
+
+/// Reads an image's record, and what it names as far as that must be whole.
+pub(crate) fn read_record(layers: &Layers, path: &Path) -> Result<Stored> {
+    let record = Record::parse(&read_document(path)?)?;
+    let id = &record.config.digest;
+    if path.file_stem().and_then(|s| s.to_str()) != Some(id.hex()) {
+        return Err(Error::Corrupt(format!("it is the record of {id}")));
+    }
+    let config = ImageConfig::parse(&read_blob(layers, id)?)?;
+    let chains = record::chains(&config);
+    if let Some(chain) = chains.iter().find(|c| !layers.has(c)) {
+        return Err(Error::Corrupt(format!("layer {chain} is missing")));
+    }
+    Ok(Stored { record, config: Arc::new(config), chains })
+}
+
+pub(crate) fn read_document(path: &Path) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(|e| Error::io("opening", path, e))?;
     let mut bytes = Vec::new();
     file.take(DOCUMENT_LIMIT).read_to_end(&mut bytes).map_err(|e| Error::io("reading", path, e))?;

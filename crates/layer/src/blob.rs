@@ -48,12 +48,12 @@ fn whole(digest: &Digest) -> String {
 }
 
 impl Blobs {
-    /// The store below `root`, whose directories exist.
-    pub fn open(root: OwnedFd) -> Result<Blobs> {
+    /// The store below `root`, whose directories exist; `tidy`: what an earlier process left is made ready to be gone on with.
+    pub fn open(root: OwnedFd, tidy: bool) -> Result<Blobs> {
         let blobs = Blobs { root, state: Mutex::default() };
         // What was whole but not known to be durable is a beginning again: it is verified when it is gone on with.
         for name in crate::store::names(&blobs.root, "partial")? {
-            if let Some(plain) = name.strip_suffix(".whole") {
+            if let Some(plain) = name.strip_suffix(".whole").filter(|_| tidy) {
                 let (from, to) = (format!("partial/{name}"), format!("partial/{plain}"));
                 renameat(&blobs.root, from.as_str(), &blobs.root, to.as_str())
                     .map_err(|e| Error::io("rename", from, e))?;
@@ -295,6 +295,7 @@ impl Partial {
         renameat(&blobs.root, self.path.as_str(), &blobs.root, to.as_str())
             .map_err(|e| Error::io("rename", &self.path, e))?;
         self.done = true;
+        sys::step::reached(sys::step::Step::PullBlob);
         blobs.state().whole.insert(digest, self.offset);
         Ok(())
     }

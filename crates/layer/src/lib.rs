@@ -17,6 +17,7 @@
 //! pack.rs      files become an archive
 //! trash.rs     removing them later
 //! limits.rs    how much of outside data is taken
+//! check.rs     is what lies here what the records say
 //! error.rs     what can go wrong
 //! ```
 //!
@@ -31,6 +32,7 @@
 //! It must never know what an image, a registry or a container is.
 
 mod blob;
+mod check;
 mod error;
 mod hash;
 mod inflate;
@@ -49,6 +51,7 @@ mod trash;
 pub mod unpack;
 
 pub use blob::Ingest;
+pub use check::{Needed, Needs};
 pub use error::{Error, Result};
 pub use limits::Limits;
 pub use pack::pack;

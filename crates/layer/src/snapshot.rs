@@ -11,6 +11,7 @@
 use crate::error::{Error, Result};
 use crate::store::{ChainId, Layers};
 use crate::unpack::place::is_whiteout;
+use fault::Survey;
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, RawDir, Uid, chmodat, chownat, mkdirat, openat, readlinkat, statat, symlinkat,
 };
@@ -73,6 +74,7 @@ impl Layers {
                 .map_err(|e| error("change owner of", e))?;
         }
         chmodat(&dir, "u", Mode::from_raw_mode(mode), AtFlags::empty()).map_err(|e| error("change mode of", e))?;
+        sys::step::reached(sys::step::Step::CreateUpper);
         let record = format!("{} {}", crate::store::VERSION, top.map_or("none".into(), ChainId::to_string));
         symlinkat(record.as_str(), &dir, "top").map_err(|e| error("record", e))
     }
@@ -143,7 +145,7 @@ impl Layers {
     }
 
     /// Finds the writable layers that are there.
-    pub(crate) fn load_writable(&self) -> Result<()> {
+    pub(crate) fn load_writable(&self, survey: &mut Survey) -> Result<()> {
         for id in crate::store::names(&self.0.root, "rw")? {
             let path = format!("rw/{id}");
             let record = readlinkat(&self.0.root, format!("{path}/top"), Vec::new());
@@ -159,8 +161,8 @@ impl Layers {
                 Some(top) => {
                     self.state().writable.insert(id, top);
                 }
-                // Making it was cut off: nobody has been told of it.
-                None => self.0.trash.take(&path)?,
+                // Nobody has been told of it.
+                None => survey.fault(&self.0.path.join(&path), "its making was cut off", || self.throw_away(&path)),
             }
         }
         Ok(())

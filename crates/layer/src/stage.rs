@@ -62,9 +62,11 @@ impl Staged {
             parent: parent.cloned(),
             size: self.unpacked.bytes,
             opaque: self.unpacked.opaque_root,
+            exact: !self.unpacked.replaced,
             number: self.number,
         };
         self.committed = self.layers.add(record)?;
+        sys::step::reached(sys::step::Step::PullLayer);
         Ok(applied)
     }
 

@@ -17,8 +17,11 @@
 use crate::blob::{Blobs, Ingest};
 use crate::error::{Error, Result};
 use crate::trash::Trash;
+use fault::Survey;
 use oci::Digest;
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, mkdirat, openat, renameat, syncfs, unlinkat};
+use rustix::fs::{
+    AtFlags, FlockOperation, Mode, OFlags, RenameFlags, flock, mkdirat, openat, renameat, syncfs, unlinkat,
+};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
@@ -28,6 +31,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use sys::step::{Step, reached};
 
 /// Of every record below the root.
 pub const VERSION: u32 = 1;
@@ -83,6 +87,9 @@ pub(crate) struct Record {
     pub size: u64,
     /// Nothing of the layers below shows.
     pub opaque: bool,
+    /// `size` is that of the tree, byte for byte; otherwise the tree may be smaller.
+    #[serde(default)]
+    pub exact: bool,
     #[serde(skip)]
     pub number: u64,
 }
@@ -128,6 +135,14 @@ impl Layers {
     /// Opens the store at `root`, making it if it is not there, and cleans up what an earlier process left unfinished.
     /// A damaged record is moved into `quarantine/` with its layer: see [`Layers::quarantined`].
     pub fn open(root: &Path) -> Result<Layers> {
+        let mut survey = Survey::mending();
+        let layers = Layers::open_surveyed(root, &mut survey)?;
+        survey.faults().iter().for_each(|fault| tracing::warn!("{fault}"));
+        Ok(layers)
+    }
+
+    /// The same, with what is found wrong told to `survey`. One that only looks gets a store that must only be looked at.
+    pub fn open_surveyed(root: &Path, survey: &mut Survey) -> Result<Layers> {
         let error = |doing, e: Errno| Error::io(doing, root, e);
         std::fs::create_dir_all(root).map_err(|e| Error::io("create", root, e))?;
         let private = Mode::RWXU;
@@ -148,8 +163,9 @@ impl Layers {
                 Err(e) => return Err(Error::io("create", root.join(name), e)),
             }
         }
-        let blobs = Arc::new(Blobs::open(dir().map_err(|e| error("open", e))?)?);
-        let trash = Trash::open(dir().map_err(|e| error("open", e))?)?;
+        let mends = survey.mends();
+        let blobs = Arc::new(Blobs::open(dir().map_err(|e| error("open", e))?, mends)?);
+        let trash = Trash::open(dir().map_err(|e| error("open", e))?, mends)?;
         let layers = Layers(Arc::new(Inner {
             path: root.to_owned(),
             root: fd,
@@ -159,8 +175,8 @@ impl Layers {
             blobs,
             trash,
         }));
-        layers.load()?;
-        layers.load_writable()?;
+        layers.load(survey)?;
+        layers.load_writable(survey)?;
         Ok(layers)
     }
 
@@ -169,15 +185,14 @@ impl Layers {
     }
 
     /// Reads every record.
-    fn load(&self) -> Result<()> {
+    fn load(&self, survey: &mut Survey) -> Result<()> {
         let mut state = State::default();
         for name in names(&self.0.root, "layers")? {
             let number = name.parse::<u64>().ok().filter(|n| n.to_string() == name);
             self.0.next.fetch_max(number.unwrap_or(0) + 1, Ordering::Relaxed);
             let path = format!("layers/{name}");
             let (Some(number), Some(record)) = (number, self.read(&format!("{path}/meta.json"))?) else {
-                // Unpacking it was cut off.
-                self.0.trash.take(&path)?;
+                survey.fault(&self.0.path.join(&path), "its unpacking was cut off", || self.throw_away(&path));
                 continue;
             };
             match serde_json::from_slice::<Record>(&record) {
@@ -187,12 +202,13 @@ impl Layers {
                 Ok(record) if record.chain == ChainId::of(record.parent.as_ref(), &record.diff_id) => {
                     let record = Record { number, ..record };
                     if state.layers.contains_key(&record.chain) {
-                        self.0.trash.take(&path)?;
+                        let cause = format!("it is layer {} a second time", record.chain);
+                        survey.fault(&self.0.path.join(&path), cause, || self.throw_away(&path));
                     } else {
                         state.layers.insert(record.chain.clone(), record);
                     }
                 }
-                _ => self.put_aside(&name, "its record is damaged", &mut state)?,
+                _ => self.put_aside(&name, "its record is damaged", &mut state, survey),
             }
         }
         // A layer is no use without those below it.
@@ -200,27 +216,38 @@ impl Layers {
             let known = |chain: &Option<ChainId>| chain.as_ref().is_none_or(|c| state.layers.contains_key(c));
             let Some(record) = state.layers.values().find(|r| !known(&r.parent)).cloned() else { break };
             state.layers.remove(&record.chain);
-            self.put_aside(&record.number.to_string(), "the layer below it is missing", &mut state)?;
+            self.put_aside(&record.number.to_string(), "the layer below it is missing", &mut state, survey);
         }
         *self.state() = state;
         Ok(())
     }
 
-    fn put_aside(&self, number: &str, why: &str, state: &mut State) -> Result<()> {
+    fn put_aside(&self, number: &str, why: &str, state: &mut State, survey: &mut Survey) {
         let from = format!("layers/{number}");
-        tracing::warn!("layer {number} is put aside: {why}");
-        let aside = (0..1000u32).map(|n| format!("quarantine/layer-{number}.{n}"));
-        for to in aside {
-            match renameat(&self.0.root, from.as_str(), &self.0.root, to.as_str()) {
-                Ok(()) => {
-                    state.quarantined.push(format!("{to}: {why}"));
-                    return Ok(());
-                }
+        survey.fault(&self.0.path.join(&from), why, || {
+            let to = self.quarantine(&from, &format!("layer-{number}"))?;
+            state.quarantined.push(format!("{to}: {why}"));
+            Ok::<_, Error>(format!("moved to {to}"))
+        });
+    }
+
+    /// Moves something into `quarantine/`; gives the place.
+    pub(crate) fn quarantine(&self, from: &str, name: &str) -> Result<String> {
+        for n in 0..1000u32 {
+            let to = format!("quarantine/{name}.{n}");
+            let flags = RenameFlags::NOREPLACE;
+            match rustix::fs::renameat_with(&self.0.root, from, &self.0.root, to.as_str(), flags) {
+                Ok(()) => return Ok(to),
                 Err(Errno::EXIST | Errno::NOTEMPTY) => {}
                 Err(e) => return Err(Error::io("quarantine", from, e)),
             }
         }
         Err(Error::Conflict("quarantine".into()))
+    }
+
+    /// For what nobody was told of.
+    pub(crate) fn throw_away(&self, path: &str) -> Result<String> {
+        self.0.trash.take(path).map(|()| "removed".into())
     }
 
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
@@ -386,15 +413,19 @@ impl Layers {
             return Ok(());
         }
         let named = self.flush().and_then(|()| {
+            reached(Step::PullSynced);
             self.0.blobs.name(&blobs)?;
+            reached(Step::PullBlobs);
             for record in &layers {
                 let (from, to) =
                     (format!("layers/{}/meta.new", record.number), format!("layers/{}/meta.json", record.number));
                 renameat(&self.0.root, from.as_str(), &self.0.root, to.as_str())
                     .map_err(|e| Error::io("rename", from, e))?;
             }
+            reached(Step::PullLayers);
             self.flush()
         });
+        reached(Step::PullDurable);
         let mut state = self.state();
         for record in &layers {
             state.unsynced.remove(&record.chain);

@@ -17,12 +17,12 @@ pub struct Trash {
 }
 
 impl Trash {
-    /// Below `root`. What an earlier process left is removed too.
-    pub fn open(root: OwnedFd) -> Result<Trash> {
+    /// Below `root`; `tidy`: what an earlier process left is removed too.
+    pub fn open(root: OwnedFd, tidy: bool) -> Result<Trash> {
         let left = crate::store::names(&root, "trash")?;
         let next = left.iter().filter_map(|name| name.parse::<u64>().ok()).max().map_or(0, |n| n + 1);
         let trash = Trash { root, next: next.into(), queue: Mutex::default(), waiting: Arc::default() };
-        for name in left {
+        for name in left.into_iter().filter(|_| tidy) {
             trash.enqueue(name)?;
         }
         Ok(trash)

@@ -21,7 +21,8 @@
 //! A `drop` in another table at the same hook still drops: an administrator's firewall has the last word.
 
 use crate::bridge::Bridge;
-use crate::netlink::nft::{Hook, Register, Rule, Transaction, Verdict, datatype};
+use crate::netlink::nft::{self, Hook, Register, Rule, Transaction, Verdict, datatype};
+use crate::netlink::{Failure, Socket};
 use crate::ports::{Binding, Protocol};
 use crate::subnet::Subnet;
 use std::net::Ipv4Addr;
@@ -65,6 +66,22 @@ impl Elements {
                 self.at_address.push(([&port.host_ip.octets()[..], &key].concat(), value));
             }
         }
+    }
+
+    /// What the two maps of a table hold; nothing when there is no such table.
+    pub fn read(socket: &mut Socket, table: &str) -> Result<Option<Elements>, Failure> {
+        let everywhere = nft::elements(socket, table, PUBLISHED)?;
+        let at_address = nft::elements(socket, table, PUBLISHED_AT)?;
+        Ok(everywhere.zip(at_address).map(|(everywhere, at_address)| Elements { everywhere, at_address }))
+    }
+
+    /// Whether both are the same, in whatever order.
+    pub fn same(mut self, mut other: Elements) -> bool {
+        for elements in [&mut self, &mut other] {
+            elements.everywhere.sort();
+            elements.at_address.sort();
+        }
+        self == other
     }
 
     /// Whether there is none.

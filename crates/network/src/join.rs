@@ -13,6 +13,7 @@ use crate::{Error, Result, conntrack, new_id};
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use sys::step::{Step, reached};
 
 /// What a container wants.
 #[derive(Debug, Clone, Default)]
@@ -86,6 +87,7 @@ impl Networks {
         let place = inner.places.take();
         let endpoint_id = place.as_ref().map_or_else(new_id, |place| Ok(place.endpoint_id.clone()))?;
         let (record, sockets) = reserve(inner, id, join, &bridge, endpoint_id)?;
+        reached(Step::StartLease);
         let lease = match connect(inner, &record, &bridge, place) {
             // Someone removed the bridge under us: a new one, once.
             Err(Error::Kernel { .. }) if inner.bridge_is_stale(&bridge) => {
@@ -190,6 +192,7 @@ fn connect(inner: &Arc<Inner>, record: &Record, bridge: &Bridge, place: Option<P
     inside.add_address(place.index, bridge.subnet, endpoint.ip);
     inside.add_default_route(place.index, endpoint.gateway);
     place.namespace.socket.apply(inside)?;
+    reached(Step::StartDevice);
     if !endpoint.ports.is_empty() {
         inner.publish(bridge, endpoint.ip, &endpoint.ports)?;
         if endpoint.ports.iter().any(|port| port.proto == Protocol::Udp) {

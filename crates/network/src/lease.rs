@@ -4,6 +4,7 @@ use crate::netlink::route::Mac;
 use crate::ports::Binding;
 use crate::subnet::Subnet;
 use crate::{Error, Result};
+use fault::Survey;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
@@ -108,16 +109,15 @@ impl Leases {
         self.records.values().flat_map(|record| record.endpoint.ports.iter().cloned()).collect()
     }
 
-    /// Reads what is in the directory; a file that cannot be read is set aside under another name and reported.
-    pub(crate) fn load(directory: &Path) -> Result<(Leases, Vec<Error>)> {
+    /// Reads what is in the directory; a file that cannot be read is set aside under another name.
+    pub(crate) fn load(directory: &Path, survey: &mut Survey) -> Result<Leases> {
         let mut leases = Leases::default();
-        let mut errors = Vec::new();
         for entry in std::fs::read_dir(directory).map_err(Error::io("read", directory))? {
             let path = entry.map_err(Error::io("read", directory))?.path();
             match path.extension().and_then(|e| e.to_str()) {
                 Some("json") => {}
                 // Left by a write that a crash cut short.
-                Some("tmp") => {
+                Some("tmp") if survey.mends() => {
                     let _ = std::fs::remove_file(&path);
                     continue;
                 }
@@ -128,17 +128,21 @@ impl Leases {
                     leases.used.insert(record.endpoint.ip.to_bits());
                     leases.records.insert(record.id.clone(), record);
                 }
-                Err(error) => {
-                    let _ = std::fs::rename(&path, path.with_extension("corrupt"));
-                    errors.push(error);
-                }
+                Err(error) => survey.fault(&path, error.to_string(), || aside(&path)),
             }
         }
-        Ok((leases, errors))
+        Ok(leases)
     }
 }
 
-fn read(path: &Path) -> Result<Record> {
+/// Gives a file another name, by which nobody takes it for a lease.
+pub(crate) fn aside(path: &Path) -> Result<String> {
+    let to = path.with_extension("corrupt");
+    std::fs::rename(path, &to).map_err(Error::io("rename", path))?;
+    Ok(format!("moved to {}", to.display()))
+}
+
+pub(crate) fn read(path: &Path) -> Result<Record> {
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
     let corrupt = |why: String| Error::Corrupt(format!("{}: {why}", path.display()));
     let record: Record = serde_json::from_slice(&bytes).map_err(|e| corrupt(e.to_string()))?;
@@ -151,7 +155,7 @@ fn read(path: &Path) -> Result<Record> {
     Ok(record)
 }
 
-fn path_of(directory: &Path, id: &str) -> PathBuf {
+pub(crate) fn path_of(directory: &Path, id: &str) -> PathBuf {
     directory.join(format!("{id}.json"))
 }
 

@@ -5,6 +5,7 @@
 //! networks.rs    the handle: open, the bridge and the table made at the first join, what GET /networks shows
 //! join.rs        a container gets a namespace, an interface, an address, its ports
 //! release.rs     … and gives all of it back; recovery; teardown
+//! check.rs       are the leases, and what they stand for in the kernel, there
 //! reaper.rs      removes devices in the background
 //! lease.rs       who holds which address, as files
 //! bridge.rs      the bridge and the choice of its network
@@ -33,6 +34,7 @@
 //! It must never know what an image, a process or an HTTP request is.
 
 mod bridge;
+mod check;
 mod config;
 mod conntrack;
 mod firewall;

@@ -14,6 +14,7 @@ use crate::ready::Ready;
 use crate::reaper::Reaper;
 use crate::subnet::Subnet;
 use crate::{Error, Result, new_id};
+use fault::Survey;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
@@ -131,6 +132,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Networks {
     /// Opens the room on its run directory, `<exec root>/network`. Nothing is made in the kernel until the first join.
     pub fn open(run: &Path, config: Config) -> Result<Networks> {
+        let mut survey = Survey::mending();
+        let networks = Networks::open_surveyed(run, config, &mut survey)?;
+        survey.faults().iter().for_each(|fault| tracing::error!("{fault}"));
+        Ok(networks)
+    }
+
+    /// The same, with what is found wrong told to `survey`. One that only looks gets a room that must only be looked at.
+    pub fn open_surveyed(run: &Path, config: Config, survey: &mut Survey) -> Result<Networks> {
         config.validate()?;
         let directory = run.to_owned();
         std::fs::create_dir_all(&directory).map_err(Error::io("create", &directory))?;
@@ -141,10 +150,7 @@ impl Networks {
                 Ids::open(root)
             }
         }?;
-        let (leases, errors) = Leases::load(&directory)?;
-        for error in errors {
-            tracing::error!(%error, "a lease is unreadable: set aside");
-        }
+        let leases = Leases::load(&directory, survey)?;
         let ipv6 = Path::new("/proc/sys/net/ipv6").exists();
         let route = Arc::new(Pool::open(ROUTE)?);
         Ok(Networks(Arc::new(Inner {
@@ -340,6 +346,12 @@ impl Inner {
     /// Whether a change was made by this engine.
     pub(crate) fn is_own_change(&self, port: u32) -> bool {
         port == self.firewall_port.load(Ordering::SeqCst)
+    }
+
+    /// Asks the kernel what ports are open; nothing when there is no table.
+    pub(crate) fn open_ports(&self) -> Result<Option<Elements>> {
+        let mut socket = Socket::open(NETFILTER, 0)?;
+        Ok(Elements::read(&mut socket, &self.config.table)?)
     }
 
     fn replace_table(&self, firewall: &mut Firewall, bridge: &Bridge) -> Result<()> {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub(crate) const INTERFACE: &str = "eth0";
 
 /// What stands for the container's id in the alias of a pair that is nobody's yet.
-const UNUSED: &str = "ready";
+pub(crate) const UNUSED: &str = "ready";
 
 /// Dropped, it is gone: the kernel removes the pair with the namespace.
 pub(crate) struct Place {

@@ -37,6 +37,12 @@ impl<T: Send + 'static> Ready<T> {
         one
     }
 
+    /// Looks at the one that is ready; nothing while one is being made.
+    pub(crate) fn look<R>(&self, at: impl FnOnce(Option<&T>) -> R) -> Option<R> {
+        let state = self.state();
+        (!state.making).then(|| at(state.one.as_ref()))
+    }
+
     /// Has the next one made by a thread, which stays until it is taken or has been kept long enough. That the thread
     /// cannot be started, or the thing not made, costs the next one who asks a little time.
     pub(crate) fn refill(self: &Arc<Self>, make: impl FnOnce() -> Option<T> + Send + 'static) {

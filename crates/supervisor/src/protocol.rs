@@ -36,7 +36,7 @@ pub const OOM: u8 = b'o';
 pub const SOCKET: &str = "sock";
 /// Name of the [`StartRecord`] in [`Launch::run_dir`].
 pub const START_RECORD: &str = "start.json";
-/// Name of the [`ExitRecord`] in [`Launch::state_dir`].
+/// Name of the [`ExitRecord`] in [`Launch::state_dir`], or in [`Launch::run_dir`] when the former has no room.
 pub const EXIT_RECORD: &str = "exit.json";
 
 /// All that a supervisor needs to start one container.

@@ -134,14 +134,14 @@ impl Fresh {
     fn new(init: &Path) -> io::Result<Fresh> {
         let (socket, theirs) = UnixStream::pair()?;
         // No environment, and nothing that would keep this call from posix_spawn (which does not copy page tables).
-        let child = Command::new(init)
-            .arg0(NAME)
-            .arg("supervise")
-            .env_clear()
-            .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
+        let mut command = Command::new(init);
+        command.arg0(NAME).arg("supervise").env_clear();
+        if cfg!(debug_assertions)
+            && let Some(step) = std::env::var_os(sys::step::VARIABLE)
+        {
+            command.env(sys::step::VARIABLE, step);
+        }
+        let child = command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         Ok(Fresh { socket, child, ahead: None })
     }
 

@@ -20,6 +20,7 @@
 //! seccomp.rs    seccomp(2)
 //! signal.rs     sigprocmask(2), signalfd(2), sigaction(2)
 //! socket.rs     descriptors over a socket (SCM_RIGHTS)
+//! step.rs       where tests have a process die
 //! ```
 //!
 //! Invariants
@@ -48,6 +49,7 @@ pub mod sched;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod step;
 
 pub use clone::clone3;
 pub use mount::mount_setattr;

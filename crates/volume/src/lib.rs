@@ -3,6 +3,7 @@
 //! ```text
 //! volumes.rs   create, get, list, remove; names; the driver's options
 //! copy.rs      what an image has at a path goes into a new volume
+//! check.rs     is every volume whole
 //! tree.rs      a copy of a tree of files by directory descriptors
 //! ```
 //!
@@ -24,6 +25,7 @@
 //!
 //! It must never know which container uses a volume: who asks for a removal has made sure that none does.
 
+mod check;
 mod copy;
 mod tree;
 mod volumes;

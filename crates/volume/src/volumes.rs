@@ -1,6 +1,7 @@
 //! The volumes themselves.
 
 use crate::{Error, Result};
+use fault::Survey;
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -49,7 +50,7 @@ const RECORD: &str = "volume.json";
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
-struct Record {
+pub(crate) struct Record {
     version: u32,
     name: String,
     labels: BTreeMap<String, String>,
@@ -126,18 +127,40 @@ impl Volumes {
     pub fn open(root: &Path) -> Result<Volumes> {
         // Others may go through to a volume they were given, but not look around.
         std::fs::DirBuilder::new().recursive(true).mode(0o711).create(root).map_err(Error::io("create", root))?;
-        for entry in std::fs::read_dir(root).map_err(Error::io("read", root))? {
-            let entry = entry.map_err(Error::io("read", root))?;
+        let volumes = Volumes { root: root.to_owned() };
+        let mut survey = Survey::mending();
+        volumes.sweep(&mut survey, Duration::ZERO)?;
+        // What cannot be removed stands in nobody's way.
+        survey.faults().iter().for_each(|fault| tracing::warn!("{fault}"));
+        Ok(volumes)
+    }
+
+    /// A room that must only be looked at: nothing is cleared away.
+    pub fn look(root: &Path) -> Volumes {
+        Volumes { root: root.to_owned() }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What a crash left half made or half removed, `old` enough that nobody is at it just now.
+    pub(crate) fn sweep(&self, survey: &mut Survey, old: Duration) -> Result<()> {
+        for entry in std::fs::read_dir(&self.root).map_err(Error::io("read", &self.root))? {
+            let entry = entry.map_err(Error::io("read", &self.root))?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            if name.starts_with(".new-") || name.starts_with(".gone-") {
-                // What cannot be removed stands in nobody's way.
-                if let Err(error) = remove_directory(&entry.path()) {
-                    tracing::warn!("{error}; the next start tries again");
-                }
+            let cause = match () {
+                () if name.starts_with(".new-") => "the making of this volume was cut off",
+                () if name.starts_with(".gone-") => "the removal of this volume was cut off",
+                () => continue,
+            };
+            let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+            if old.is_zero() || age().is_some_and(|age| age > old) {
+                survey.fault(&entry.path(), cause, || remove_directory(&entry.path()).map(|()| "removed".to_owned()));
             }
         }
-        Ok(Volumes { root: root.to_owned() })
+        Ok(())
     }
 
     /// The directory of a volume, for the room itself.
@@ -197,37 +220,48 @@ impl Volumes {
         };
         create(new, 0o701)?;
         create(&new.join(DATA), 0o755)?;
-        let path = new.join(RECORD);
-        let bytes = serde_json::to_vec_pretty(record).map_err(|e| Error::Invalid(e.to_string()))?;
-        let write = || {
-            let mut file = std::fs::File::create_new(&path)?;
-            file.write_all(&bytes)?;
-            file.sync_all()
-        };
-        write().map_err(Error::io("write", &path))?;
-        sync_directory(new)
+        write_record(new, record)
+    }
+
+    /// The record as it lies there, or why it cannot be read.
+    pub(crate) fn record(&self, name: &str) -> std::result::Result<Record, String> {
+        let bytes = std::fs::read(self.root.join(name).join(RECORD)).map_err(|e| e.to_string())?;
+        let record = serde_json::from_slice::<Record>(&bytes).map_err(|e| e.to_string())?;
+        match record.version == VERSION {
+            true if record.name == name => Ok(record),
+            true => Err(format!("it is that of volume {}", record.name)),
+            false => Err(format!("format {} is not known", record.version)),
+        }
+    }
+
+    /// What is known of a volume without its record.
+    fn guess(&self, name: &str) -> Record {
+        let made = self.root.join(name).metadata().and_then(|m| m.modified()).unwrap_or(UNIX_EPOCH);
+        let created = u64::try_from(made.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()).unwrap_or(0);
+        let (labels, options) = (BTreeMap::new(), BTreeMap::new());
+        Record { version: VERSION, name: name.to_owned(), labels, options, created }
+    }
+
+    /// Puts an unreadable record aside and one without labels in its place.
+    pub(crate) fn record_anew(&self, name: &str) -> Result<String> {
+        let directory = self.root.join(name);
+        let path = directory.join(RECORD);
+        let aside = directory.join(format!("{RECORD}.corrupt"));
+        match std::fs::rename(&path, &aside) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("rename", &path)(e)),
+            _ => write_record(&directory, &self.guess(name))?,
+        }
+        Ok("written anew, without labels; what was there is volume.json.corrupt".into())
     }
 
     /// One volume.
     pub fn get(&self, name: &str) -> Result<Volume> {
         let directory = self.directory(name)?;
-        let path = directory.join(RECORD);
-        let read = std::fs::read(&path).map_err(|e| e.to_string()).and_then(|bytes| {
-            let record = serde_json::from_slice::<Record>(&bytes).map_err(|e| e.to_string())?;
-            if record.version == VERSION { Ok(record) } else { Err(format!("format {} is not known", record.version)) }
-        });
-        let record = read.unwrap_or_else(|error| {
+        let record = self.record(name).unwrap_or_else(|error| {
             // The data is the user's and is still there.
+            let path = directory.join(RECORD);
             tracing::error!(path = %path.display(), %error, "record unreadable: the volume is shown without labels");
-            let made = directory.metadata().and_then(|m| m.modified()).unwrap_or(UNIX_EPOCH);
-            let created = made.duration_since(UNIX_EPOCH).unwrap_or_default();
-            Record {
-                version: VERSION,
-                name: name.to_owned(),
-                labels: BTreeMap::new(),
-                options: BTreeMap::new(),
-                created: u64::try_from(created.as_nanos()).unwrap_or(0),
-            }
+            self.guess(name)
         });
         Ok(Volume {
             name: name.to_owned(),
@@ -238,18 +272,28 @@ impl Volumes {
         })
     }
 
+    /// The names of all directories that can be volumes.
+    pub(crate) fn names(&self) -> Result<Vec<String>> {
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(&self.root).map_err(Error::io("read", &self.root))? {
+            let entry = entry.map_err(Error::io("read", &self.root))?;
+            let name = entry.file_name().into_string().ok().filter(|name| check_name(name).is_ok());
+            all.extend(name.filter(|_| entry.path().is_dir()));
+        }
+        all.sort();
+        Ok(all)
+    }
+
     /// Every volume, by name.
     pub fn list(&self) -> Result<Vec<Volume>> {
         let mut all = Vec::new();
-        for entry in std::fs::read_dir(&self.root).map_err(Error::io("read", &self.root))? {
-            let name = entry.map_err(Error::io("read", &self.root))?.file_name();
-            match name.to_str().filter(|name| check_name(name).is_ok()).map(|name| self.get(name)) {
-                // Removed while we looked, or not ours.
-                None | Some(Err(Error::NotFound(_))) => {}
-                Some(volume) => all.push(volume?),
+        for name in self.names()? {
+            match self.get(&name) {
+                // Removed while we looked.
+                Err(Error::NotFound(_)) => {}
+                volume => all.push(volume?),
             }
         }
-        all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(all)
     }
 
@@ -275,6 +319,19 @@ impl Volumes {
         let data = self.directory(name)?.join(DATA);
         Ok(crate::tree::disk_usage(open_directory(&data)?))
     }
+}
+
+/// Writes the record of a volume that has none, durably.
+fn write_record(directory: &Path, record: &Record) -> Result<()> {
+    let path = directory.join(RECORD);
+    let bytes = serde_json::to_vec_pretty(record).map_err(|e| Error::Invalid(e.to_string()))?;
+    let write = || {
+        let mut file = std::fs::File::create_new(&path)?;
+        file.write_all(&bytes)?;
+        file.sync_all()
+    };
+    write().map_err(Error::io("write", &path))?;
+    sync_directory(directory)
 }
 
 /// Removes a directory of the room's own with all that is in it, whatever a container has put there: a tree deeper than

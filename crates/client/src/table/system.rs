@@ -2,6 +2,23 @@
 
 use crate::flags::{Command, flag};
 
+/// `system check`
+pub const SYSTEM_CHECK: Command = Command {
+    path: "system check",
+    top: "",
+    other_paths: &[],
+    args: "[OPTIONS]",
+    top_args: "[OPTIONS]",
+    about: "Check the engine's state, on disk and in the kernel",
+    least: 0,
+    most: Some(0),
+    interspersed: true,
+    flags: &[
+        flag("format", '\0', "string", "'json': print in JSON format"),
+        flag("repair", '\0', "bool", "Mend what can be mended, put aside what is damaged"),
+    ],
+};
+
 /// `system df`
 pub const SYSTEM_DF: Command = Command {
     path: "system df",

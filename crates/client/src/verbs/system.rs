@@ -1,13 +1,13 @@
-//! info, events, system prune
+//! info, events, system check, system prune
 
 use super::{confirm, filters, image, lifecycle, network, volume};
 use crate::engine::{Ask, Engine, next_piece};
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, describe};
 use crate::flags::Parsed;
 use crate::format::{execute, parse, time, typed};
 use crate::output;
 use api::event::Event;
-use api::system::Info;
+use api::system::{Check, Fault, Info};
 use api::units::{bytes_size, human_size};
 use template::Value;
 
@@ -219,6 +219,49 @@ fn pretty_event(event: &Event) -> String {
     }
     out.push('\n');
     out
+}
+
+/// `system check`: of an engine that does not run, by the same program as the engine would be.
+pub async fn check(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
+    let format = flags.text("format");
+    if !matches!(format, "" | "json") {
+        return Err(Failure::new("system check: --format takes json").with_code(64));
+    }
+    if let Some(own) = engine.settings.own_socket()
+        && std::os::unix::net::UnixStream::connect(own).is_err()
+        && rustix::process::geteuid().is_root()
+    {
+        return Err(at_rest(flags));
+    }
+    let check: Check = engine.fetch(Ask::post("/system/check").query_if("repair", flags.is("repair"))).await?;
+    let text = match format {
+        "json" => format!("{}\n", serde_json::to_string(&check).unwrap_or_default()),
+        _ => check.faults.iter().map(|fault| format!("{fault}\n")).collect(),
+    };
+    output::print(&text)?;
+    match check.faults.iter().any(Fault::remains) {
+        true => Err(Failure::new("")),
+        false => Ok(()),
+    }
+}
+
+/// Becomes the program that looks at the state of an engine that does not run.
+fn at_rest(flags: &Parsed) -> Failure {
+    use std::os::unix::process::CommandExt;
+    if flags.text("format") == "json" {
+        return Failure::new("system check: --format needs an engine that runs");
+    }
+    let failed = |e: std::io::Error| Failure::new(format!("cannot check the engine: {}", describe(&e)));
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(e) => return failed(e),
+    };
+    let mut command = std::process::Command::new(program);
+    command.args(["daemon", "--check"]);
+    if flags.is("repair") {
+        command.arg("--repair");
+    }
+    failed(command.exec())
 }
 
 /// `system prune`

@@ -12,6 +12,7 @@ mod system;
 mod volume;
 
 use crate::blocking::blocking;
+use crate::check;
 use crate::error::{Error, Result};
 use crate::request::Query;
 use crate::response::{self, Body, no_content, ok};
@@ -59,6 +60,10 @@ pub async fn answer(rooms: Arc<Rooms>, call: Call) -> Result<Response<Body>> {
         Route::DiskUsage => {
             let usage = blocking(move || disk_usage(&rooms)).await?;
             Ok(ok(&usage))
+        }
+        Route::Check => {
+            let repair = query.boolean("repair");
+            Ok(ok(&blocking(move || check::running(&rooms, repair)).await?))
         }
         Route::Auth => system::auth(&rooms.images, request).await,
         Route::PluginList => Ok(ok(&[(); 0])),

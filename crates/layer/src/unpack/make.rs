@@ -275,6 +275,7 @@ fn clear(places: &mut Places, name: &[u8], entry: &Entry, options: &Options, mad
     }
     let c_name = CString::new(name).map_err(|_| Error::entry(&entry.path, "its name has a NUL"))?;
     sys::remove::remove_at(parent, &c_name).map_err(|e| Error::at("remove", &entry.path, e))?;
+    made.replaced = true;
     if is_dir {
         // A level reached through a link may have been in there.
         let dir = places.path().to_vec();

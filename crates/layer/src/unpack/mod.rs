@@ -67,6 +67,8 @@ pub struct Unpacked {
     /// Bytes of all files.
     pub bytes: u64,
     pub(crate) whiteouts: u64,
+    /// A later entry took the place of an earlier one: `bytes` counts both.
+    pub(crate) replaced: bool,
     /// The layer hides all that is below it.
     pub(crate) opaque_root: bool,
     /// The archive describes the root directory itself.

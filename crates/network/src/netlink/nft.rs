@@ -1,6 +1,6 @@
 //! nf_tables over nfnetlink (linux/netfilter/nf_tables.h): what one transaction of ours needs, no more.
 
-use super::message::{CREATE, EXCL};
+use super::message::{CREATE, EXCL, attribute, attributes};
 use super::{Attributes, Batch, Failure, Socket};
 
 const SUBSYSTEM: u16 = 10;
@@ -190,6 +190,29 @@ impl<'a> Transaction<'a> {
         end[0] = 0;
         self.batch.message("end a firewall transaction", BATCH_END, 0, &end, |_| ());
         socket.apply_as_is(&self.batch, last, 1)
+    }
+}
+
+/// An element of a map: its key and its value.
+pub type Element = (Vec<u8>, Vec<u8>);
+
+/// The elements of a map; nothing when there is no such table.
+pub fn elements(socket: &mut Socket, table: &str, map: &str) -> Result<Option<Vec<Element>>, Failure> {
+    const GETSETELEM: u16 = 13;
+    let mut found = Vec::new();
+    let value = |element: &[u8], kind| attribute(attribute(element, kind)?, 1).map(<[u8]>::to_vec);
+    let each = |_, payload: &[u8]| {
+        let list = payload.get(4..).and_then(|rest| attribute(rest, 3)).unwrap_or_default();
+        found.extend(attributes(list).filter_map(|(_, element)| Some((value(element, 1)?, value(element, 2)?))));
+    };
+    let body = |a: &mut Attributes| {
+        a.text(1, table);
+        a.text(2, map);
+    };
+    match socket.ask("list a firewall map", SUBSYSTEM << 8 | GETSETELEM, true, &header(0), body, each) {
+        Ok(()) => Ok(Some(found)),
+        Err(failure) if failure.errno == rustix::io::Errno::NOENT => Ok(None),
+        Err(failure) => Err(failure),
     }
 }
 

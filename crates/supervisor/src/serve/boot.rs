@@ -18,6 +18,7 @@ use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketT
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use sys::step::{Step, reached};
 
 /// What the kernel should kill last.
 const OOM_SCORE_ADJ: &str = "-900";
@@ -35,10 +36,12 @@ pub fn run(
     // The daemon may die at any moment from here on. Before the launch is whole there is nothing to do; after that the
     // container is started and found again through `start.json` and the socket.
     let Some((launch, fds)) = receive(prepare)? else { return Ok(()) };
+    reached(Step::SuperviseLaunch);
     let mut runtime = choose(&launch);
     match boot(launch, fds, runtime.as_mut(), signals) {
         Ok(mut server) => {
             tell(&Started::Ok(server.started.clone()));
+            reached(Step::SuperviseAnswered);
             server.serve()
         }
         Err(failure) => {
@@ -175,8 +178,10 @@ fn boot(
     let oom_score_adj = protect(&mut launch);
     let log = Sink::open(&launch.log).map_err(|e| failure("log", e))?;
     make_run_dir(&launch.run_dir).map_err(|e| failure("run directory", e))?;
+    reached(Step::SuperviseDirectory);
     let mut run_dir = RunDir { path: &launch.run_dir, keep: false };
     let listener = listen(&launch.run_dir).map_err(|e| failure("control socket", e))?;
+    reached(Step::SuperviseSocket);
     let Some(process) = &launch.spec.process else { return Err(refusal("launch", "the spec has no process")) };
     let is_terminal = process.terminal;
     let (stdio, ends) = if is_terminal {
@@ -186,6 +191,7 @@ fn boot(
         pipes(wanted, &process.user).map_err(|e| failure("pipes", e))?
     };
     let pid = runtime.create(&launch, stdio, passed.netns)?;
+    reached(Step::SuperviseCreated);
     // The record of an earlier run: gone, so that nobody takes it for this one's, and so that the new one replaces
     // nothing (replacing makes the file system flush).
     let _ = rustix::fs::unlink(launch.state_dir.join(EXIT_RECORD));
@@ -205,7 +211,9 @@ fn boot(
         let _ = runtime.remove();
         return Err(failure("start record", error));
     }
+    reached(Step::SuperviseRecord);
     let mut running = runtime.start()?;
+    reached(Step::SuperviseRunning);
     let ends = match running.terminal.take() {
         Some(master) => terminal(master, launch.open_stdin).map_err(|e| failure("terminal", e))?,
         None => ends,
@@ -267,6 +275,7 @@ fn make_run_dir(path: &Path) -> io::Result<()> {
     }
     rustix::fs::chmod(path, mode)?;
     let _ = rustix::fs::unlink(path.join(START_RECORD));
+    let _ = rustix::fs::unlink(path.join(EXIT_RECORD));
     Ok(())
 }
 

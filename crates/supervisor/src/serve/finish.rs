@@ -12,12 +12,17 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Instant;
+use sys::step::{Step, reached};
 
 /// Writes a record so that it is there whole or not at all.
 pub(super) fn write_record(directory: &Path, name: &str, record: &impl Serialize) -> io::Result<()> {
     let temporary = directory.join(format!(".{name}"));
-    std::fs::write(&temporary, serde_json::to_vec(record)?)?;
-    std::fs::rename(&temporary, directory.join(name))
+    let written = std::fs::write(&temporary, serde_json::to_vec(record)?);
+    let named = written.and_then(|()| std::fs::rename(&temporary, directory.join(name)));
+    if named.is_err() {
+        let _ = rustix::fs::unlink(&temporary);
+    }
+    named
 }
 
 /// Takes the supervisor's own files away; what is not there is fine.
@@ -38,6 +43,7 @@ impl Server<'_> {
             // All has been done: only clients with unsent output are left.
             return self.clients.is_empty();
         }
+        reached(Step::SuperviseEnded);
         self.reap();
         self.drain(MAIN);
         let quiet = self.held.iter().flatten().all(|h| h.ended.is_some() && !h.open());
@@ -62,6 +68,7 @@ impl Server<'_> {
             log.finish(log::STDERR);
             log.close();
         }
+        reached(Step::SuperviseLogged);
         self.last_oom();
         // It rings once more when the cgroup goes.
         self.oom = None;
@@ -74,12 +81,17 @@ impl Server<'_> {
             oom_killed: self.oom_kills > 0,
             finished_ns: self.finished_ns as u64,
         };
-        // With no room for the record the container has still ended; the daemon then knows only that.
-        let _ = write_record(&self.state_dir, EXIT_RECORD, &record);
+        // Where the disk has no room for it there is some in memory.
+        if write_record(&self.state_dir, EXIT_RECORD, &record).is_err() {
+            let _ = write_record(&self.run_dir, EXIT_RECORD, &record);
+        }
+        reached(Step::SuperviseExit);
         self.held.clear();
         self.listener = None;
         self.give_back();
+        reached(Step::SuperviseReturned);
         clear_run_dir(&self.run_dir);
+        reached(Step::SuperviseCleared);
         self.say_goodbye(&record);
         self.clients.is_empty()
     }

@@ -100,6 +100,7 @@ impl Server<'_> {
             (stdio, Some(ends))
         };
         let mut process = self.runtime.exec(&exec, stdio)?;
+        sys::step::reached(sys::step::Step::SuperviseExec);
         let pid = process.pid;
         let ends = match (ends, process.terminal.take()) {
             (Some(ends), _) => ends,
