@@ -3,8 +3,9 @@
 
 use crate::netlink::{Batch, ROUTE, Socket};
 use crate::{Error, Result};
-use rustix::fs::{Mode, OFlags, open};
-use std::os::fd::OwnedFd;
+use rustix::fs::{CWD, Mode, OFlags, open, openat};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// Index of the loopback device: the first device of every namespace.
@@ -27,14 +28,19 @@ fn enter_new(ipv6: bool) -> Result<Namespace> {
     let own = Path::new("/proc/thread-self/ns/net");
     sys::unshare(sys::clone::flags::NEWNET).map_err(Error::os("make a network namespace", own))?;
     let fd = open(own, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(Error::os("open", own))?;
+    // In a procfs that all share, every namespace leaves entries of the same names behind, and the kernel looks through all
+    // of them for the next one's: hundreds of containers would make each other slow.
+    let shared = || open("/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let proc = own_proc().or_else(|_| shared()).map_err(Error::os("open", Path::new("/proc")))?;
+    let write = |name, value| write_below(proc.as_fd(), &Path::new("sys").join(name), value);
     // What a device has is copied from `default` when it appears: eth0 never has a moment of IPv6.
     if ipv6 {
-        write_sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
-        write_sysctl("net/ipv6/conf/default/accept_ra", "0")?;
+        write("net/ipv6/conf/default/disable_ipv6", "1")?;
+        write("net/ipv6/conf/default/accept_ra", "0")?;
     }
     // As Docker does: inside its own namespace a container may bind port 80 and send pings without capabilities.
-    write_sysctl("net/ipv4/ip_unprivileged_port_start", "0")?;
-    write_sysctl("net/ipv4/ping_group_range", "0 2147483647")?;
+    write("net/ipv4/ip_unprivileged_port_start", "0")?;
+    write("net/ipv4/ping_group_range", "0 2147483647")?;
     let mut socket = Socket::open(ROUTE, 0)?;
     let mut batch = Batch::new();
     batch.set_up(LOOPBACK);
@@ -42,10 +48,21 @@ fn enter_new(ipv6: bool) -> Result<Namespace> {
     Ok(Namespace { fd, socket })
 }
 
+/// A procfs that is mounted nowhere and that nobody else sees.
+fn own_proc() -> rustix::io::Result<OwnedFd> {
+    let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(context.as_fd())?;
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+}
+
 /// Writes a sysctl of the network namespace of the calling thread. A write that changes nothing is harmless.
 pub(crate) fn write_sysctl(name: &str, value: &str) -> Result<()> {
-    let path = Path::new("/proc/sys").join(name);
-    let file = open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(Error::os("open", &path))?;
-    rustix::io::write(&file, value.as_bytes()).map_err(Error::os("write", &path))?;
+    write_below(CWD, &Path::new("/proc/sys").join(name), value)
+}
+
+fn write_below(directory: BorrowedFd<'_>, path: &Path, value: &str) -> Result<()> {
+    let file = openat(directory, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+    let file = file.map_err(Error::os("open", path))?;
+    rustix::io::write(&file, value.as_bytes()).map_err(Error::os("write", path))?;
     Ok(())
 }
