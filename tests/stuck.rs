@@ -3,12 +3,17 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tests::fuse::Hanging;
 use tests::{Engine, Said, need_root, wait_for};
 
 /// What anybody may have to wait for anything that has nothing to do with the stuck ones.
 const AT_ONCE: Duration = Duration::from_secs(1);
+/// The same where the machine itself had something else to do for a moment: so long, and only so many times.
+const STALLED: Duration = Duration::from_secs(4);
+const STALLS: u32 = 2;
+static SLOW: AtomicU32 = AtomicU32::new(0);
 
 /// A command that must be quick.
 #[track_caller]
@@ -16,7 +21,8 @@ fn quick(e: &Engine, args: &[&str]) -> String {
     let begin = Instant::now();
     let said = e.dhow(args);
     let took = begin.elapsed();
-    assert!(took < AT_ONCE, "{args:?} took {took:?}: {said:?}");
+    let slow = if took > AT_ONCE { SLOW.fetch_add(1, Ordering::Relaxed) + 1 } else { 0 };
+    assert!(took < STALLED && slow <= STALLS, "{args:?} took {took:?}: {said:?}");
     said.ok()
 }
 
@@ -68,6 +74,11 @@ fn a_stuck_container_holds_nobody() {
     let mut reader = e.dhow_command(["exec", "talker", "yes"]).stdout(Stdio::piped()).spawn().expect("exec");
     let its_pid = Pid::from_child(&reader);
     kill_process(its_pid, Signal::STOP).expect("stop");
+    // Two that the next engine starts, one of which it cannot.
+    let file = format!("{}/hang3:/file", fuse.path());
+    e.dhow(["run", "-d", "--name", "tied", "--restart", "always", "-v", &file, "busybox", "sleep", "1d"]).ok();
+    e.dhow(["run", "-d", "--name", "free", "--restart", "always", "busybox", "sleep", "1d"]).ok();
+    e.dhow(["stop", "-t", "0", "tied", "free"]).ok();
     wait_for("the volume to hang", || (fuse.waiting() >= 2).then_some(()));
     others(&e);
     // Now nobody who as much as looks at a path of the volume comes back.
@@ -97,7 +108,7 @@ fn a_stuck_container_holds_nobody() {
             said.code != 0 && (said.err.contains(says) || said.out.contains(says)),
             "expected {says:?} after {took:?}: {said:?}"
         );
-        assert!(took < Duration::from_secs(20), "it took {took:?}: {said:?}");
+        assert!(took < Duration::from_secs(30), "it took {took:?}: {said:?}");
     }
     removed.join().expect("thread").0.ok();
     // One whose own process has nothing to do with the volume is as well as ever.
@@ -106,14 +117,17 @@ fn a_stuck_container_holds_nobody() {
     e.kill9();
     let begin = Instant::now();
     e.run();
-    assert_eq!(quick(&e, &["ps", "-q"]).lines().count(), 6);
-    assert!(begin.elapsed() < AT_ONCE, "the daemon was up after {:?}", begin.elapsed());
+    assert!(quick(&e, &["ps", "-q"]).lines().count() >= 6);
+    assert!(begin.elapsed() < STALLED, "the daemon was up after {:?}", begin.elapsed());
+    wait_for("the one that can be started", || (e.inspect("free")["State"]["Running"] == true).then_some(()));
+    assert!(begin.elapsed() < 2 * STALLED, "it was up after {:?}", begin.elapsed());
+    assert_eq!(e.inspect("tied")["State"]["Running"], false);
     others(&e);
     // A polite end is no slower.
     let begin = Instant::now();
     e.stop();
     e.run();
-    assert!(begin.elapsed() < 2 * AT_ONCE, "the daemon was replaced after {:?}", begin.elapsed());
+    assert!(begin.elapsed() < 2 * STALLED, "the daemon was replaced after {:?}", begin.elapsed());
     drop(fuse);
     // What was asked for has its effect as soon as the kernel lets it.
     wait_for("the end of the stuck ones", || {
