@@ -70,7 +70,8 @@ fn life(e: &mut Engine, runtime: &str) {
     assert_eq!(e.dhow(["exec", "long", "nosuch"]).code, 127);
     assert_eq!(with_input(e.dhow_command(["exec", "-i", "long", "cat"]), "through").out, "through");
     // Neither of them gives an added process its terminal's size: that comes from the engine, a moment later.
-    let said = terminal(e, "exec -it long sh -c 'tty; until stty size 2>/dev/null; do usleep 1000; done; exit 4'");
+    let words = "exec -it long sh -c 'tty; while s=$(stty size 2>&1); [ \"$s\" != \"40 100\" ]; do usleep 1000; done; echo $s; exit 4'";
+    let said = terminal(e, words);
     assert_eq!((said.code, said.out.replace('\r', "").as_str()), (4, "/dev/pts/0\n40 100\n"), "{said:?}");
     let said = terminal(e, "run --rm -it busybox sh -c 'tty; stty size'");
     assert_eq!(said.out.replace('\r', ""), "/dev/pts/0\n40 100\n", "{said:?}");
