@@ -9,11 +9,11 @@ use tests::{DEADLINE, Engine, Registry, Said, dhow_bin, need_root, wait_for};
 
 const VERBS: [&str; 6] = ["create", "start", "exec", "stop", "rm", "pull"];
 const ERRORS: [&str; 7] = ["ENOSPC", "EIO", "EMFILE", "ENOMEM", "EINTR", "EAGAIN", "EPERM"];
-/// Calls that change something or make a descriptor, by the greatest N that is tried.
-const CALLS: [(&str, u64); 34] = [
+/// Calls that change something or make a descriptor, by the greatest N that is tried. Without write(2), by which threads
+/// also wake one another, which no kernel refuses: disks without room are real in `disk.rs`.
+const CALLS: [(&str, u64); 33] = [
     ("openat", 12),
     ("openat2", 4),
-    ("write", 6),
     ("writev", 3),
     ("pwrite64", 4),
     ("mkdir", 3),
@@ -176,12 +176,14 @@ fn one(e: &Engine, image: &str, verb: &str, case: &str, attach: impl FnOnce() ->
         assert_eq!(again.code, 0, "{case}: the first time {said:?}, and then {again:?}\n{}", e.log());
         again.out
     };
+    let status = || Some(e.dhow(["inspect", "victim"])).filter(|said| said.code == 0);
     match verb {
-        "create" if said.code != 0 => drop(again(&create)),
+        // The answer itself may have been lost.
+        "create" if said.code != 0 && status().is_none() => drop(again(&create)),
         "start" if said.code != 0 => drop(again(&["start", "victim"])),
         "exec" => assert_eq!(again(&["exec", "witness", "echo", "said"]), "said\n", "{case}"),
         "stop" => drop(again(&["stop", "-t", "0", "victim"])),
-        "rm" if said.code != 0 => drop(again(&["rm", "-v", "victim"])),
+        "rm" if said.code != 0 && status().is_some() => drop(again(&["rm", "-v", "victim"])),
         "pull" => {
             again(&["pull", image]);
             assert_eq!(again(&["run", "--rm", image, "cat", "/two"]), "two\n", "{case}");

@@ -140,6 +140,7 @@ fn kill_9_at_random_moments() {
             (&witness, Some("running")),
             "round {round}"
         );
+        e.clean(&format!("round {round}"));
         // The name of this round is either wholly there or free.
         let name = format!("k{round}");
         match e.dhow(["inspect", &name]).code {

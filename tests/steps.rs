@@ -188,3 +188,48 @@ fn a_supervisor_dies_at_every_step() {
         alive(&e, step);
     }
 }
+
+/// Supervisors die at random moments of their containers' lives: the exit code is honest, all is given back, and the
+/// restart policy acts. `DHOW_TEST_SUPERVISOR_KILLS` says how many.
+#[test]
+fn supervisors_die_at_random_moments() {
+    need_root!();
+    let kills: u32 = std::env::var("DHOW_TEST_SUPERVISOR_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(20);
+    let e = engine();
+    let mut seed = 0x2545_f491_4f6c_dd1du64;
+    for kill in 0..kills {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        let again = kill % 2 == 1;
+        // It ends by itself at about the time at which its supervisor may be killed.
+        let command = ["busybox", "sh", "-c", "usleep 30000; exit 7"];
+        let policy = if again { ["--restart", "on-failure:1"] } else { ["--restart", "no"] };
+        let id = e.dhow([&["create", "--name", NAME, "-p", PORT, "-v", "/d"][..], &policy, &command].concat()).ok();
+        let mut starting = client(&e, &["start", NAME]);
+        std::thread::sleep(std::time::Duration::from_micros(seed % 80_000));
+        let record = e.dir.path().join("run/container").join(&id).join("start.json");
+        let read = std::fs::read(&record).ok();
+        let record = read.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
+        let pid = record.and_then(|r| rustix::process::Pid::from_raw(r["supervisor"].as_i64()? as i32));
+        // It may be over already, or not have begun.
+        let killed = pid.is_some_and(|p| rustix::process::kill_process(p, rustix::process::Signal::KILL).is_ok());
+        wait_for("the client to end", || starting.try_wait().unwrap());
+        let state = |what: &str| e.dhow(["inspect", "-f", &format!("{{{{{what}}}}}"), NAME]).ok();
+        wait_for("the end", || {
+            let over = ["exited", "created"].contains(&state(".State.Status").as_str());
+            over.then_some(())
+        });
+        let (code, restarts) = (state(".State.ExitCode"), state(".RestartCount"));
+        let case = format!("kill {kill} ({killed}): exit code {code}, {restarts} restarts");
+        // Its own, or that of a killed one, or of one whose start was cut off.
+        assert!(code == "7" || killed && ["137", "128"].contains(&code.as_str()), "{case}");
+        assert!(restarts == if again { "1" } else { "0" } || code == "128", "{case}");
+        e.clean(&case);
+        assert_eq!(tests::cgroups_of(&id), [] as [String; 0], "{case}");
+        e.dhow(["rm", "-v", NAME]).ok();
+    }
+    assert_eq!(e.dhow(["volume", "ls", "-q"]).ok(), "");
+    e.dhow(["run", "--rm", "-p", PORT, "busybox", "true"]).ok();
+    alive(&e, "at the end");
+}

@@ -53,8 +53,8 @@ impl Images {
         let needed = || {
             let mut needed = self.needed();
             let state = self.state();
-            for thing in state.doomed.iter().chain(&state.dying) {
-                // Being freed just now.
+            for thing in state.doomed.iter().chain(&state.dying).chain(&state.kept) {
+                // Being freed just now, or kept for another attempt.
                 match thing {
                     Thing::Layer(chain) => needed.chains.insert(chain.clone()),
                     Thing::Blob(digest) => needed.blobs.insert(digest.clone()),

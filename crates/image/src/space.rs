@@ -199,6 +199,9 @@ impl Drop for Pins {
                 *count -= 1;
                 if *count == 0 {
                     state.pins.remove(thing);
+                    if !state.needed(thing) {
+                        state.kept.insert(thing.clone());
+                    }
                 }
             }
         }

@@ -10,7 +10,7 @@ use fault::Survey;
 use layer::Layers;
 use oci::Digest;
 use oci::image::ImageConfig;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{DirBuilder, File};
 use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
@@ -56,6 +56,8 @@ pub(crate) struct State {
     pub pending: Pending,
     /// Needed by work under way.
     pub pins: BTreeMap<Thing, usize>,
+    /// Brought by work that failed, for its next attempt; the next start frees what is not needed then.
+    pub kept: BTreeSet<Thing>,
     /// To be freed once the removal of what named them is on the disk.
     pub doomed: VecDeque<Thing>,
     /// Being freed.

@@ -86,12 +86,16 @@ pub(crate) fn release(inner: &Arc<Inner>, id: &str) -> Vec<Error> {
         // Otherwise the host would talk to the old hardware address for the next holder's first second.
         errors.extend(forget_neighbour(inner, endpoint.ip).err());
     }
+    if errors.is_empty() {
+        // A second look at a file system that refuses for a moment.
+        let removed = lease::remove(&inner.directory, id).or_else(|_| lease::remove(&inner.directory, id));
+        errors.extend(removed.err());
+    }
     if !errors.is_empty() {
         // Something of it may still be there: nobody else gets the address, and the next release or start tries again.
         inner.leases().records.insert(id.to_owned(), record);
         return errors;
     }
-    errors.extend(lease::remove(&inner.directory, id).err());
     inner.leases().free(endpoint.ip);
     errors
 }
