@@ -172,6 +172,7 @@ impl Shared {
         }
         // There for want of room for a record.
         c.forget_run();
+        self.leave_at_last(&c.id);
         reached(Step::RemoveDirectory);
         let record = c.record();
         {

@@ -101,6 +101,7 @@ impl Shared {
 
     /// A place on the default network.
     pub fn join(&self, id: &str, join: &network::Join) -> Result<(OwnedFd, Vec<OwnedFd>, Endpoint)> {
+        self.leave_at_last(id);
         let lease = self.rooms.networks.join(id, join)?;
         let endpoint = self.endpoint(lease.endpoint);
         Ok((lease.netns, lease.sockets, endpoint))
@@ -132,8 +133,22 @@ impl Shared {
 
     /// Gives the place back; what does not work is reported.
     pub fn leave(&self, id: &str) {
-        for error in self.rooms.networks.release(id) {
-            tracing::error!(container = id, "network not released: {error}");
+        // What the kernel refuses for a moment would otherwise hold address and ports until the next start.
+        for _ in 0..2 {
+            let errors = self.rooms.networks.release(id);
+            if errors.is_empty() {
+                return;
+            }
+            for error in errors {
+                tracing::error!(container = id, "network not released: {error}");
+            }
+        }
+    }
+
+    /// Gives back a place that an earlier end could not give back, if there is one.
+    pub fn leave_at_last(&self, id: &str) {
+        if self.rooms.networks.endpoint(id).is_some() {
+            self.leave(id);
         }
     }
 
