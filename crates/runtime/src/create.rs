@@ -10,6 +10,7 @@ use crate::{Failure, FailureKind, identity, idmap, init, mount, netdev};
 use oci::runtime::{Hooks, Linux, Mount, Resources, Spec};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
+use rustix::thread::CpuSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use sys::clone::{Cloned, flags as ns};
@@ -257,6 +258,7 @@ fn serve(
     };
     let views = cgroup.views();
     attempt.cgroup = Some(cgroup);
+    reset_affinity(attempt.pid);
     adjust_score(attempt.pid, plan.process.oom_score_adj)?;
     socket.order(&Order::Joined(views))
 }
@@ -296,6 +298,14 @@ fn write_map(pid: i32, file: &str, lines: &str, rootless: bool) -> Result<(), Er
         write_proc(pid, "setgroups", "deny")?;
     }
     write_proc(pid, file, lines)
+}
+
+/// Lets a process run on every CPU of its cgroup: what its maker was bound to it would otherwise inherit.
+pub(crate) fn reset_affinity(pid: i32) {
+    let mut all = CpuSet::new();
+    (0..CpuSet::MAX_CPU).for_each(|cpu| all.set(cpu));
+    // Where it may not, it runs where its maker does.
+    let _ = rustix::thread::sched_setaffinity(rustix::process::Pid::from_raw(pid), &all);
 }
 
 /// Writes `oom_score_adj`, which only root of the host may lower; where it may not either, the score stays, as in runc.

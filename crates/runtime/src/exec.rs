@@ -120,7 +120,10 @@ fn run(
         if born_in.is_none() {
             target.cgroup.join(pid)?;
         }
-        set_affinity(pid, after)?;
+        match after {
+            Some(_) => set_affinity(pid, after)?,
+            None => create::reset_affinity(pid),
+        }
         create::adjust_score(pid, work.oom_score_adj)?;
         socket.order(&Order::Joined(Vec::new()))?;
         socket.order(&Order::Go)

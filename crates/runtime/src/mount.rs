@@ -158,6 +158,15 @@ pub(crate) fn bind(root: BorrowedFd, mount: &Mount, options: &Options, tree: Bor
 
 /// Mounts a new file system and returns it.
 pub(crate) fn filesystem(root: BorrowedFd, mount: &Mount, options: &Options) -> Result<OwnedFd, Failure> {
+    let mut options = std::borrow::Cow::Borrowed(options);
+    if mount.kind == "tmpfs" && !options.data.iter().any(|(key, _)| key == "mode") {
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        if rootfs::resolve(root, mount.destination.as_bytes(), flags).is_err() {
+            // It covers nothing that could have a mode: it is for everybody, as tmpfs has it.
+            options.to_mut().data.push(("mode".into(), Some("1777".into())));
+        }
+    }
+    let options = options.as_ref();
     let target = directory(root, &mount.destination).map_err(|e| no_directory(mount, e))?;
     not_procfs(mount, target.as_fd(), mount.kind == "proc")?;
     let made = detached(mount, options, Some(target.as_fd()))?;

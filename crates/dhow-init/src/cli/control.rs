@@ -57,11 +57,14 @@ pub fn kill(global: &Global, given: &Given) -> Result<i32> {
     let all = given.is("all");
     // Without a pid namespace the others do not end with the first.
     let together = all || (signal == SIGKILL && container.saved.namespaces & NEWPID == 0);
+    let mut others = false;
     if together && let Some(cgroup) = &cgroup {
+        others = !cgroup.pids().is_empty();
         if signal == SIGKILL { cgroup.kill_all() } else { cgroup.signal_all(signal) }
     }
     let Some(pidfd) = container.process() else {
-        return if all { Ok(0) } else { Error::new("container not running") };
+        // The first one has gone, and was outlived.
+        return if all || others { Ok(0) } else { Error::new("container not running") };
     };
     match sys::process::pidfd_send_signal(pidfd.as_fd(), signal) {
         Ok(()) => {}

@@ -25,7 +25,7 @@ pub fn print(global: &Global, given: &Given) -> Result<i32> {
         return Error::new(format!("container with id {id} is not running"));
     }
     let cgroup = control::cgroup(&container)?;
-    let show = |cgroup: &Cgroup| out(&format!("{}\n", json!({"type": "stats", "id": id, "data": stats(cgroup)})));
+    let show = |cgroup: &Cgroup| out(&line("stats", &id, Some(stats(cgroup))));
     if given.is("stats") {
         show(&cgroup)?;
         return Ok(0);
@@ -39,7 +39,7 @@ pub fn print(global: &Global, given: &Given) -> Result<i32> {
         let ended = rustix::io::retry_on_intr(|| poll(&mut fds, Some(&wait))).map_err(Error::errno("poll"))? > 0;
         let now = cgroup.oom_kills();
         for _ in kills..now {
-            out(&format!("{}\n", json!({"type": "oom", "id": id})))?;
+            out(&line("oom", &id, None))?;
         }
         kills = now.max(kills);
         if ended {
@@ -78,6 +78,12 @@ fn table(cgroup: &Cgroup, controller: &str, file: &str) -> Map<String, Value> {
 
 fn of(table: &Map<String, Value>, key: &str) -> u64 {
     table.get(key).and_then(Value::as_u64).unwrap_or(0)
+}
+
+/// One event, its parts in runc's order: there are those who look at the beginning only.
+fn line(kind: &str, id: &str, data: Option<Value>) -> String {
+    let data = data.map_or_else(String::new, |data| format!(",\"data\":{data}"));
+    format!("{{\"type\":\"{kind}\",\"id\":{}{data}}}\n", json!(id))
 }
 
 /// What the container uses, in runc's form.

@@ -28,7 +28,8 @@ fn one(global: &Global, given: &Given, inherited: Inherited) -> Result<i32> {
     let mut process = process(given, &spec)?;
     lenient::process(global, &mut process, spec.linux.as_ref());
     if let Some(mask) = process.exec_cpu_affinity.as_ref().and_then(|affinity| cpu_mask(&affinity.initial)) {
-        global.log.debug(&format!("affinity: {mask:#x}"));
+        // In the words that those look for who check it.
+        global.log.debug(&format!("nsexec[{}]: affinity: {mask:#x}", std::process::id()));
     }
     if inherited.listening > 0 {
         process.env.push(format!("LISTEN_FDS={}", inherited.listening));

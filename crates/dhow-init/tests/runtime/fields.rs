@@ -333,3 +333,43 @@ fn proc_is_no_link() {
     let text = world.does("run c").refused(1);
     assert!(text.contains("filesystem \"proc\" must be mounted on ordinary directory"), "{text}");
 }
+
+#[test]
+fn what_its_maker_is_bound_to_does_not_bind_it() {
+    let world = World::sleeper();
+    let own = rustix::thread::sched_getaffinity(None).unwrap();
+    if own.count() < 2 {
+        eprintln!("SKIPPED, needs two CPUs");
+        return;
+    }
+    let bound = |line: &[&str]| {
+        let (inner, _) = world.command(line);
+        let mut command = std::process::Command::new("taskset");
+        command.args(["-c", "0"]).arg(inner.get_program()).args(inner.get_args());
+        command.current_dir(world.dir.join("bundle")).stdin(std::process::Stdio::null());
+        // A file: the container keeps what `create` writes to.
+        let out = world.dir.join("bound");
+        command.stdout(std::fs::File::create(&out).unwrap());
+        assert_eq!(wait(&mut command.spawn().unwrap()), 0, "{line:?}");
+        std::fs::read_to_string(out).unwrap()
+    };
+    bound(&["create", "c"]);
+    bound(&["start", "c"]);
+    let pid = rustix::process::Pid::from_raw(world.state()["pid"].as_i64().unwrap() as i32);
+    let count = |set: rustix::thread::CpuSet| (0..rustix::thread::CpuSet::MAX_CPU).filter(|n| set.is_set(*n)).count();
+    assert!(count(rustix::thread::sched_getaffinity(pid).unwrap()) >= own.count() as usize);
+    let list = bound(&["exec", "c", "grep", "Cpus_allowed_list", "/proc/self/status"]);
+    assert_ne!(list, "Cpus_allowed_list:\t0\n");
+}
+
+#[test]
+fn a_tmpfs_has_the_mode_of_what_it_covers_or_is_for_everybody() {
+    let mut world = World::new(&["stat", "-c", "%a", "/etc", "/tmp/new", "/tmp/own"]);
+    let mounts = world.spec["mounts"].as_array_mut().unwrap();
+    for (place, options) in [("/etc", json!([])), ("/tmp/new", json!([])), ("/tmp/own", json!(["mode=700"]))] {
+        mounts.push(json!({"destination": place, "type": "tmpfs", "source": "tmpfs", "options": options}));
+    }
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(world.rootfs().join("etc"), std::fs::Permissions::from_mode(0o711)).unwrap();
+    assert_eq!(world.does("run c").fine(), "711\n1777\n700\n");
+}

@@ -327,3 +327,22 @@ fn killed_and_deleted_in_one_breath() {
         world.is_empty();
     }
 }
+
+#[test]
+fn killing_reaches_those_who_outlive_the_first_process() {
+    let mut world = World::sleeper();
+    world.spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "pid");
+    world.does("run -d c").fine();
+    world.does("exec -d c sleep 1000").fine();
+    let first = world.state()["pid"].as_i64().unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(first as i32).unwrap(), rustix::process::Signal::KILL)
+        .unwrap();
+    world.until("stopped");
+    let left = || std::fs::read_to_string(world.cgroup().join("cgroup.procs")).unwrap();
+    until(|| left().lines().count() == 1);
+    world.does("kill c KILL").fine();
+    until(|| left().is_empty());
+    assert_eq!(world.does("kill c KILL").refused(1), "container not running");
+    world.does("delete c").fine();
+    world.is_empty();
+}

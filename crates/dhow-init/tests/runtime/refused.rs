@@ -42,7 +42,7 @@ fn a_second_of_the_same_name() {
     assert_eq!(world.does("run c").refused(1), "dhow run failed: container with given ID already exists");
     assert_eq!(world.state(), before);
     // Another name, but the same cgroup.
-    assert!(world.does("create d").refused(1).contains("is in use: it has processes"));
+    assert!(world.does("create d").refused(1).contains("container's cgroup is not empty: 1 process(es) found in "));
     assert_eq!(world.state(), before);
     assert_eq!(world.does("list -q").fine(), "c\n");
 }

@@ -269,8 +269,10 @@ impl Cgroup {
         };
         let cgroup = Cgroup { path: path.into(), tree };
         // Another's: not ours to take back.
-        if !all_new && !cgroup.pids().is_empty() {
-            return Err(Failure::invalid("cgroup", format!("cgroup {path} is in use: it has processes")));
+        let others = if all_new { 0 } else { cgroup.pids().len() };
+        if others > 0 {
+            let text = format!("container's cgroup is not empty: {others} process(es) found in {path}");
+            return Err(Failure::invalid("cgroup", text));
         }
         let set_up = || {
             if let Tree::V1(_) = &cgroup.tree {

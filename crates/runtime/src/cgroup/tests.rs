@@ -44,7 +44,7 @@ fn processes_are_limited_listed_frozen_killed_and_given_back() {
     cgroup.join(child.id() as i32).unwrap();
     assert_eq!(cgroup.pids(), [child.id() as i32]);
     let busy = Cgroup::create(cgroup.path(), &limits).map(|_| ()).unwrap_err();
-    assert!(busy.text.contains("in use"), "{busy}");
+    assert!(busy.text.contains("container's cgroup is not empty: 1 process(es)"), "{busy}");
     let view = cgroup.views();
     let pids_max = view.iter().map(|v| v.path.join("pids.max")).find(|p| p.exists()).unwrap();
     assert_eq!(std::fs::read_to_string(pids_max).unwrap().trim(), "7");

@@ -74,7 +74,10 @@ pub(super) fn limit(dirs: &[Controller], r: &Resources) -> Result<(), Failure> {
         return Err(Failure::invalid("cgroup", "cannot set rdma: this host has no rdma cgroup controller".into()));
     }
     if let Some(key) = r.unified.keys().next() {
-        return Err(Failure::invalid("cgroup", format!("cannot set unified {key:?}: this host uses cgroup v1")));
+        return Err(Failure::invalid(
+            "cgroup",
+            format!("invalid configuration: cannot set unified {key:?}: this host uses cgroup v1"),
+        ));
     }
     Ok(())
 }
