@@ -64,8 +64,7 @@ pub fn run(name: &str, hooks: &[Hook], state: &[u8]) -> Result<(), Failure> {
     run_as(name, hooks, state, None, || Ok(()))
 }
 
-/// As [`run`]; `prepare` is called in each hook's process before it is executed. With `env`, which those get that have none,
-/// what they print goes where this process's output goes; otherwise it becomes part of the failure.
+/// As [`run`]; `prepare` is called in each hook's process before it is executed, and `env` is for those that have none.
 pub(crate) fn run_as(
     name: &str,
     hooks: &[Hook],
@@ -123,7 +122,6 @@ fn one(
     if args.is_empty() {
         args.push(path.clone());
     }
-    let captured = env.is_none();
     let env = match hook.env.as_slice() {
         [] => env.map_or_else(own_environment, <[CString]>::to_vec),
         own => words(own)?,
@@ -131,7 +129,7 @@ fn one(
     let command = Command::new(args, env);
     // A file has no reader that can go away, and no writer that can wait.
     let stdin = file("state", state).map_err(said)?;
-    let output = if captured { Some(file("output", b"").map_err(said)?) } else { None };
+    let output = file("output", b"").map_err(said)?;
     let failed = file("failed", b"").map_err(said)?;
     let deadline = hook.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds.unsigned_abs()));
 
@@ -141,10 +139,8 @@ fn one(
             sys::caps::set_pdeathsig(libc::SIGKILL)?;
             sys::signal::set_mask(sys::signal::Set::default())?;
             rustix::stdio::dup2_stdin(&stdin)?;
-            if let Some(output) = &output {
-                rustix::stdio::dup2_stdout(output)?;
-                rustix::stdio::dup2_stderr(output)?;
-            }
+            rustix::stdio::dup2_stdout(&output)?;
+            rustix::stdio::dup2_stderr(&output)?;
             sys::process::cloexec_from(3)?;
             prepare()?;
             Err(command.execve(&path))
@@ -162,13 +158,13 @@ fn one(
     }
     match code {
         Ok(0) => Ok(()),
-        Ok(code) => Err(format!("exit status {code}, {}", shown(output.as_ref()))),
-        Err(signal) => Err(format!("signal {signal}, {}", shown(output.as_ref()))),
+        Ok(code) => Err(format!("exit status {code}, {}", shown(&output))),
+        Err(signal) => Err(format!("signal {signal}, {}", shown(&output))),
     }
 }
 
-fn shown(output: Option<&OwnedFd>) -> String {
-    format!("output: {}", output.map(read).unwrap_or_default().trim_end())
+fn shown(output: &OwnedFd) -> String {
+    format!("output: {}", read(output).trim_end())
 }
 
 fn file(name: &str, content: &[u8]) -> Result<OwnedFd, Errno> {

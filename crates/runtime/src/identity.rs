@@ -35,6 +35,8 @@ pub(crate) struct Place<'a> {
 pub(crate) struct Ready {
     command: Command,
     program: Program,
+    /// `HOME`, where the configuration has none.
+    home: Option<CString>,
     /// The capability sets once the filter is in place, where they are others than now.
     after_filter: Option<Sets>,
 }
@@ -118,9 +120,9 @@ pub(crate) fn take_on(work: &Work, place: Place, stdio: Stdio, init: Option<Owne
     let mut env = work.env.clone();
     // An empty one is as good as none.
     env.retain(|variable| variable.to_bytes() != b"HOME=");
-    if !env.iter().any(|variable| variable.to_bytes().starts_with(b"HOME=")) {
-        env.push(command::home(&read_passwd(place.root), work.uid));
-    }
+    let has_home = env.iter().any(|variable| variable.to_bytes().starts_with(b"HOME="));
+    let home = (!has_home).then(|| command::home(&read_passwd(place.root), work.uid));
+    env.extend(home.clone());
     if let Some((file, label)) = &work.label {
         write_label(file, label)?;
     }
@@ -160,7 +162,7 @@ pub(crate) fn take_on(work: &Work, place: Place, stdio: Stdio, init: Option<Owne
     // Changing the user has reset it.
     caps::set_pdeathsig(libc::SIGKILL).map_err(failed("prctl(PR_SET_PDEATHSIG)"))?;
     sys::process::cloexec_from(3).map_err(failed("close_range"))?;
-    Ok(Ready { command: Command::new(args, env), program, after_filter })
+    Ok(Ready { command: Command::new(args, env), program, home, after_filter })
 }
 
 /// The failure of entering the working directory, in runc's words.
@@ -360,7 +362,8 @@ fn become_command(ready: &Ready, work: &Work, socket: &Socket, alone: Option<&Al
     // The program is the container's: it gets no more rights than the command will have.
     let hooked = alone.and_then(|alone| alone.hooks).map_or(Ok(()), |(hooks, told)| {
         let state = told.state("created", Some(rustix::process::getpid().as_raw_nonzero().get()));
-        hooks::run_as("startContainer", hooks, &state, Some(&work.env), || {
+        let env: Vec<CString> = work.env.iter().chain(&ready.home).cloned().collect();
+        hooks::run_as("startContainer", hooks, &state, Some(&env), || {
             if !hardened {
                 install(work, false).map_err(|failure| Errno::from_raw_os_error(failure.errno))?;
             }

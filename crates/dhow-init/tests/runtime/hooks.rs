@@ -172,10 +172,10 @@ fn without_an_environment_a_hook_has_that_of_where_it_runs() {
     let script = format!("echo $ONE > {}", outside.display());
     world.spec["hooks"] = json!({
         "createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script]}],
-        "startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", "echo $ONE > /tmp/inside"]}],
+        "startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", "echo $ONE $HOME > /tmp/inside"]}],
     });
     let (mut command, _) = world.command(&["run", "c"]);
     assert_eq!(wait(&mut command.env("ONE", "runtime").spawn().unwrap()), 0);
     assert_eq!(read(&world, "outside"), "runtime\n");
-    assert_eq!(std::fs::read_to_string(world.rootfs().join("tmp/inside")).unwrap(), "command\n");
+    assert_eq!(std::fs::read_to_string(world.rootfs().join("tmp/inside")).unwrap(), "command /\n");
 }
