@@ -206,7 +206,7 @@ impl Volumes {
             }
         });
         if new.exists() {
-            let _ = remove_directory(&new);
+            let _ = remove_directory(&new).or_else(|_| remove_directory(&new));
         }
         made?;
         self.get(&name)
@@ -311,7 +311,11 @@ impl Volumes {
             other => other.map_err(Error::io("remove", &directory))?,
         }
         sync_directory(&self.root)?;
-        remove_directory(&gone)
+        // Its name is free: what cannot be cleared away now, on a second attempt either, is left to the next start.
+        if let Err(error) = remove_directory(&gone).or_else(|_| remove_directory(&gone)) {
+            tracing::warn!("{error}; the next start tries again");
+        }
+        Ok(())
     }
 
     /// Bytes on disk that a volume holds; a file with several names counts once.
