@@ -151,6 +151,9 @@ pub(crate) fn read_state(directory: &Path) -> std::result::Result<Option<State>,
     match read(&directory.join(STATE)) {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e.to_string()),
+        // Its first name came to the disk before its bytes, and then the power was cut: within a second of the first start,
+        // as docs/adr/003 says. To have the bytes come first would make every start slower.
+        Ok(bytes) if bytes.is_empty() => Ok(None),
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| e.to_string()),
     }
 }
@@ -246,7 +249,10 @@ mod tests {
         assert!(matches!(load(&s.0, &id), Found::Damaged(_)));
         write_config(&s.0, &record(&id)).unwrap();
         std::fs::write(s.0.join(STATE), b"{").unwrap();
+        assert!(read_state(&s.0).is_err());
         assert!(matches!(load(&s.0, &id), Found::Whole(..)));
+        std::fs::write(s.0.join(STATE), b"").unwrap();
+        assert_eq!(read_state(&s.0), Ok(None));
     }
 
     #[test]
