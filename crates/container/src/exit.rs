@@ -141,6 +141,8 @@ impl Shared {
             error = format!("{error} (incompletely: {e})");
         }
         let _ = std::fs::remove_dir_all(&c.run);
+        // Killed while it wrote its record.
+        let _ = rustix::fs::unlink(c.dir.join(format!(".{}", supervisor::protocol::EXIT_RECORD)));
         (end(KILLED), error)
     }
 
