@@ -92,6 +92,12 @@ impl Drop for Strace {
     fn drop(&mut self) {
         // It lets go of what it traces.
         let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), rustix::process::Signal::TERM);
+        // One that does not manage to is ended: the kernel lets go then.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while matches!(self.0.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
