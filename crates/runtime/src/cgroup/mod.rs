@@ -274,6 +274,10 @@ impl Cgroup {
             let text = format!("container's cgroup is not empty: {others} process(es) found in {path}");
             return Err(Failure::invalid("cgroup", text));
         }
+        // Whoever froze it would freeze the container's first process before it is one, and whoever makes it with it.
+        if !all_new && cgroup.is_frozen() {
+            return Err(Failure::invalid("cgroup", format!("container's cgroup unexpectedly frozen: {path}")));
+        }
         let set_up = || {
             if let Tree::V1(_) = &cgroup.tree {
                 v1::inherit_cpuset(&cgroup, &parts)?;

@@ -45,6 +45,14 @@ fn processes_are_limited_listed_frozen_killed_and_given_back() {
     assert_eq!(cgroup.pids(), [child.id() as i32]);
     let busy = Cgroup::create(cgroup.path(), &limits).map(|_| ()).unwrap_err();
     assert!(busy.text.contains("container's cgroup is not empty: 1 process(es)"), "{busy}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    cgroup.pause().unwrap();
+    let frozen = Cgroup::create(cgroup.path(), &limits).map(|_| ()).unwrap_err();
+    assert!(frozen.text.contains("container's cgroup unexpectedly frozen"), "{frozen}");
+    cgroup.resume().unwrap();
+    let mut child = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap();
+    cgroup.join(child.id() as i32).unwrap();
     let view = cgroup.views();
     let pids_max = view.iter().map(|v| v.path.join("pids.max")).find(|p| p.exists()).unwrap();
     assert_eq!(std::fs::read_to_string(pids_max).unwrap().trim(), "7");
