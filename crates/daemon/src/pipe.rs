@@ -3,7 +3,7 @@
 use crate::response::Feed;
 use bytes::{Buf, Bytes};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use std::io::{self, Read, Write};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -48,8 +48,8 @@ pub fn reader(mut body: Incoming) -> BodyReader {
     BodyReader { chunks, now: Bytes::new() }
 }
 
-/// Takes what is still sent though the answer is on its way: a client would else meet a broken pipe in its stead.
-async fn linger(mut body: Incoming) {
+/// Takes what is still sent though the answer is known: a client would else meet a broken pipe in its stead.
+pub async fn linger(mut body: impl Body + Unpin) {
     let rest = async { while let Some(Ok(_)) = body.frame().await {} };
     let _ = tokio::time::timeout(LINGER, rest).await;
 }

@@ -1,9 +1,10 @@
 //! What a request says: its query, its headers, its body within limits.
 
 use crate::error::{Error, Result};
+use crate::pipe;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Body;
 use serde::de::DeserializeOwned;
 
@@ -132,12 +133,19 @@ where
     if content_length(headers).is_some_and(|n| n > MAX_JSON) {
         return Err(too_long());
     }
-    let mut body = std::pin::pin!(Limited::new(body, MAX_JSON as usize));
+    let mut body = std::pin::pin!(body);
     let mut whole = bytes::BytesMut::new();
     loop {
         match tokio::time::timeout(PATIENCE, body.frame()).await {
-            Ok(Some(Ok(frame))) => whole.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
-            Ok(Some(Err(e))) if e.is::<LengthLimitError>() => return Err(too_long()),
+            Ok(Some(Ok(frame))) => {
+                let data = frame.data_ref().map_or(&[][..], |data| data);
+                if (whole.len() + data.len()) as u64 > MAX_JSON {
+                    drop(whole);
+                    pipe::linger(body).await;
+                    return Err(too_long());
+                }
+                whole.extend_from_slice(data);
+            }
             Ok(Some(Err(e))) => return Err(Error::invalid(format!("reading the request body: {e}"))),
             Ok(None) => return Ok(whole.freeze()),
             Err(_) => return Err(Error::new(StatusCode::REQUEST_TIMEOUT, "the rest of the request body did not come")),
