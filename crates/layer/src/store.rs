@@ -364,10 +364,12 @@ impl Layers {
         mkdirat(&self.0.root, path.as_str(), Mode::RWXU).map_err(|e| Error::io("create", &path, e))?;
         let tree = format!("{path}/d");
         let made = mkdirat(&self.0.root, tree.as_str(), Mode::from_raw_mode(0o755));
-        made.map_err(|e| Error::io("create", &tree, e))?;
         // Whatever the umask of this process is.
-        rustix::fs::chmodat(&self.0.root, tree.as_str(), Mode::from_raw_mode(0o755), AtFlags::empty())
-            .map_err(|e| Error::io("change mode of", &tree, e))?;
+        let change = || rustix::fs::chmodat(&self.0.root, tree.as_str(), Mode::from_raw_mode(0o755), AtFlags::empty());
+        let done = made.map_err(|e| Error::io("create", &tree, e));
+        let done = done.and_then(|()| change().map_err(|e| Error::io("change mode of", &tree, e)));
+        // A disk can be full from one directory to the next.
+        done.inspect_err(|_| self.abandon(number))?;
         Ok(number)
     }
 
