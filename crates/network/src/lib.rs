@@ -8,6 +8,7 @@
 //! check.rs       are the leases, and what they stand for in the kernel, there
 //! reaper.rs      removes devices in the background
 //! lease.rs       who holds which address, as files
+//! claim.rs       one engine per bridge
 //! bridge.rs      the bridge and the choice of its network
 //! namespace.rs   network namespaces
 //! place.rs       a namespace with its interface on the bridge, made ahead
@@ -35,6 +36,7 @@
 
 mod bridge;
 mod check;
+mod claim;
 mod config;
 mod conntrack;
 mod firewall;

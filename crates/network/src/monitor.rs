@@ -9,9 +9,11 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
-/// How long to wait until the table is tried again after a failure.
-const AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+/// From one repair to the next, whether it succeeded or not: two programs that answer to one another's changes must not keep
+/// the machine busy. The first one comes at once.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// The thread that watches; it ends when this is dropped.
 pub(crate) struct Monitor {
@@ -40,29 +42,33 @@ impl Drop for Monitor {
 
 fn watch(mut socket: Socket, stop: &OwnedFd, inner: &Weak<Inner>) {
     let mut damaged = false;
+    let mut repaired: Option<Instant> = None;
     loop {
-        let mut waiting = [PollFd::new(&socket, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
-        match poll(&mut waiting, damaged.then_some(&AGAIN)) {
+        let pause = repaired.map_or(Duration::ZERO, |at| PAUSE.saturating_sub(at.elapsed()));
+        let wait = damaged.then(|| Timespec { tv_sec: 0, tv_nsec: pause.subsec_nanos().into() });
+        let mut waiting = [PollFd::new(stop, PollFlags::IN), PollFd::new(&socket, PollFlags::IN)];
+        // While it pauses, what else is changed makes no difference.
+        let until = if damaged { 1 } else { 2 };
+        match poll(&mut waiting[..until], wait.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return tracing::error!(%error, "the firewall is no longer watched"),
         }
-        let [changed, stopped] = waiting.map(|fd| !fd.revents().is_empty());
-        if stopped {
+        if !waiting[0].revents().is_empty() {
             return;
         }
         let Some(inner) = inner.upgrade() else { return };
-        if changed {
-            damaged |= read_all(&mut socket, &inner);
+        damaged |= read_all(&mut socket, &inner);
+        if !damaged || repaired.is_some_and(|at| at.elapsed() < PAUSE) {
+            continue;
         }
-        if damaged {
-            match Networks(inner).heal() {
-                Ok(()) => {
-                    damaged = false;
-                    tracing::warn!("the firewall table was changed by another program and has been put back");
-                }
-                Err(error) => tracing::error!(%error, "the firewall table was changed and cannot be put back yet"),
+        match Networks(inner).heal() {
+            Ok(()) => {
+                damaged = false;
+                tracing::warn!("the firewall table was changed by another program and has been put back");
             }
+            Err(error) => tracing::error!(%error, "the firewall table was changed and cannot be put back yet"),
         }
+        repaired = Some(Instant::now());
     }
 }
 

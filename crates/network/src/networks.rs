@@ -1,6 +1,7 @@
 //! The handle: what is made once and then shared by all containers.
 
 use crate::bridge::{self, Bridge};
+use crate::claim::{self, Claim};
 use crate::config::Config;
 use crate::firewall::{self, Elements, Rules};
 use crate::lease::{Endpoint, Leases, Range};
@@ -54,6 +55,8 @@ pub(crate) struct Firewall {
     made: bool,
     loopback_routed: bool,
     monitor: Option<Monitor>,
+    /// From the first join on.
+    claim: Option<Claim>,
 }
 
 /// A network as `GET /networks` shows it.
@@ -294,6 +297,12 @@ impl Inner {
 
     /// The bridge, and with it the table and its monitor.
     pub(crate) fn bridge(self: &Arc<Inner>) -> Result<Arc<Bridge>> {
+        {
+            let mut firewall = lock(&self.firewall);
+            if firewall.claim.is_none() {
+                firewall.claim = Some(claim::claim(&self.config.table, &self.config.bridge)?);
+            }
+        }
         let bridge = {
             let mut place = lock(&self.bridge);
             match &*place {
@@ -411,6 +420,8 @@ impl Inner {
         firewall.loopback_routed = false;
         firewall.monitor = None;
         *lock(&self.bridge) = None;
-        self.commit(&mut firewall, firewall::remove(&self.config.table))
+        self.commit(&mut firewall, firewall::remove(&self.config.table))?;
+        firewall.claim = None;
+        Ok(())
     }
 }

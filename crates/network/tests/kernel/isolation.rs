@@ -3,7 +3,7 @@
 use crate::world::*;
 use network::{Config, Join, Networks, Protocol};
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 fn containers_reach_one_another_and_the_outside_under_the_hosts_address() {
@@ -168,6 +168,37 @@ fn forwarding_of_others_is_not_touched() {
         let _server = Server::tcp(&far, Ipv4Addr::UNSPECIFIED, 80);
         let answer = inside(&world.lan, || tcp(Ipv4Addr::new(198, 51, 100, 2), 80, PATIENCE));
         assert_eq!(answer.as_deref(), Some("192.0.2.9"));
+    });
+}
+
+#[test]
+fn whoever_undoes_every_repair_keeps_nobody_busy() {
+    world(|world| {
+        let networks = world.networks();
+        join(&networks, 1);
+        let begun = Instant::now();
+        for _ in 0..5 {
+            eventually("the table is back", || !sh("nft list tables").is_empty());
+            sh("nft delete table ip dhow");
+        }
+        assert!(begun.elapsed() >= Duration::from_millis(600), "{:?}", begun.elapsed());
+    });
+}
+
+#[test]
+fn two_engines_do_not_share_a_bridge() {
+    world(|world| {
+        let first = world.networks();
+        join(&first, 1);
+        let second = Networks::open(&world.run.join("second"), Config::default()).unwrap();
+        let refused = second.join(&id(2), &Join::default()).err().unwrap().to_string();
+        let wanted = format!(
+            "failed to set up container networking: bridge dhow0 is used by another engine (process {}): give this one its own with --bridge and --bip",
+            std::process::id()
+        );
+        assert_eq!(refused, wanted);
+        end(first);
+        second.join(&id(2), &Join::default()).unwrap();
     });
 }
 

@@ -94,7 +94,7 @@ fn the_next_ones_place_is_made_ahead() {
         networks.settle();
         // Recovery takes what another engine's crash has left, and no more than that.
         let [ready] = crate::world::ready().try_into().unwrap();
-        drop(networks);
+        end(networks);
         let networks = world.networks();
         assert!(networks.recover(&[id(1), id(2), id(3)]).is_empty());
         assert!(!state().0.contains(&ready) && state().0.contains(&veth(&third)));
@@ -165,7 +165,7 @@ fn a_restarted_daemon_knows_the_live_and_releases_the_dead() {
         let dead = networks.join(&id(2), &wants(8082)).unwrap();
         let endpoint = alive.endpoint.clone();
         let rules = sh("nft list ruleset");
-        drop(networks);
+        end(networks);
         // Between the two lives: someone flushes the rules, and a device remains whose lease is lost.
         sh("nft flush ruleset");
         sh("ip link add vethlost type veth peer name lost1 && ip link set vethlost alias dhow:dhow:lost");
@@ -245,7 +245,7 @@ fn a_clash_with_the_host_is_avoided_or_named() {
         assert_eq!(join(&networks, 1).ip, Ipv4Addr::new(172, 25, 0, 2));
         assert_eq!(networks.release(&id(1)).len(), 0);
         // The bridge that is there is used as it is.
-        drop(networks);
+        end(networks);
         assert_eq!(join(&world.networks(), 1).ip, Ipv4Addr::new(172, 25, 0, 2));
     });
     world(|world| {
@@ -281,9 +281,11 @@ fn the_configured_network_is_used() {
         let lease = join(&networks, 1);
         assert_eq!((lease.ip, lease.gateway), (Ipv4Addr::new(10, 9, 0, 65), Ipv4Addr::new(10, 9, 0, 64)));
         assert!(inside(&lease.netns, || sh("ip -o link show eth0")).contains("mtu 1400"));
-        drop(networks);
+        end(networks);
         // Another address of the bridge only when nobody uses the old one.
-        let error = world.open(config("10.9.0.2/24")).join(&id(2), &Join::default()).unwrap_err();
+        let networks = world.open(config("10.9.0.2/24"));
+        let error = networks.join(&id(2), &Join::default()).unwrap_err();
+        end(networks);
         assert!(
             error.to_string().starts_with("the bridge dhow0 has the address 10.9.0.1/24 and not 10.9.0.2/24"),
             "{error}"

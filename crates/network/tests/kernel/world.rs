@@ -221,6 +221,12 @@ pub fn eventually(what: &str, mut so: impl FnMut() -> bool) -> Duration {
     start.elapsed()
 }
 
+/// Ends an engine; a thread of its own may hold it for a moment longer.
+pub fn end(networks: Networks) {
+    drop(networks);
+    eventually("the bridge is free for another engine", || !sh("cat /proc/net/unix").contains("@dhow-network-"));
+}
+
 pub fn join(networks: &Networks, seed: u32) -> Lease {
     networks.join(&id(seed), &Join::default()).unwrap()
 }
