@@ -192,7 +192,9 @@ impl<'a> Engine<'a> {
     fn wake(&self, error: &io::Error) -> Result<()> {
         let absent = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
         match &self.settings.endpoint {
-            Endpoint::Unix { path, ours: true } if absent && !self.started.replace(true) => autostart::start(path),
+            // Of several requests under way one starts it for all.
+            Endpoint::Unix { ours: true, .. } if absent && self.started.replace(true) => Ok(()),
+            Endpoint::Unix { path, ours: true } if absent => autostart::start(path),
             _ => Err(self.unreachable(error)),
         }
     }

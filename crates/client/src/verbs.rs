@@ -22,6 +22,10 @@ use crate::engine::Engine;
 use crate::failure::{Failure, Result};
 use crate::flags::{Command, Parsed};
 use api::filters::Filters;
+use futures_util::stream::{self, Stream, StreamExt};
+
+/// How many requests [`each_at_once`] has under way.
+const AT_ONCE: usize = 50;
 
 /// Commands that do one thing after another and need no runtime, or make one when they do.
 const STRAIGHT: [&str; 40] = [
@@ -128,14 +132,30 @@ pub async fn run(command: &Command, engine: &Engine<'_>, flags: &Parsed) -> Resu
     }
 }
 
-/// Does something to each of `names`, prints what it gives, and says all that failed at the end.
-pub async fn each<F>(names: &[String], mut act: impl FnMut(String) -> F) -> Result<()>
+/// Does something to each of `names`, one after the other, prints what it gives, and says all that failed at the end.
+pub async fn each<F>(names: &[String], act: impl FnMut(String) -> F) -> Result<()>
 where
     F: Future<Output = Result<String>>,
 {
+    tell_each(stream::iter(names.to_vec()).then(act)).await
+}
+
+/// The same with many at a time, as Docker's client does it; what they give is still printed in the order of `names`.
+pub async fn each_at_once<F>(engine: &Engine<'_>, names: &[String], act: impl FnMut(String) -> F) -> Result<()>
+where
+    F: Future<Output = Result<String>>,
+{
+    if names.len() > 1 {
+        engine.asynchronous().await;
+    }
+    tell_each(stream::iter(names.to_vec()).map(act).buffered(AT_ONCE)).await
+}
+
+async fn tell_each(done: impl Stream<Item = Result<String>>) -> Result<()> {
+    let mut done = std::pin::pin!(done);
     let mut failed = Vec::new();
-    for name in names {
-        match act(name.clone()).await {
+    while let Some(one) = done.next().await {
+        match one {
             Ok(text) if text.is_empty() => {}
             Ok(text) => crate::output::print(&format!("{text}\n"))?,
             Err(failure) => failed.push(failure.text),

@@ -1,6 +1,6 @@
 //! stop, restart, kill, rm, rename, pause, unpause, wait, update, container prune
 
-use super::{confirm, each, filters};
+use super::{confirm, each, each_at_once, filters};
 use crate::engine::{Ask, Engine, escape};
 use crate::failure::{Failure, Result};
 use crate::flags::Parsed;
@@ -12,22 +12,25 @@ pub fn path(name: &str) -> String {
     format!("/containers/{}", escape(name))
 }
 
-/// `stop` and `restart`
+/// `stop` and `restart`; the latter one by one, so that what others need can be named first.
 pub async fn stop(engine: &Engine<'_>, flags: &Parsed, verb: &str) -> Result<()> {
-    each(&flags.args, async |name| {
+    let act = async |name: String| {
         let mut ask = Ask::post(format!("{}/{verb}", path(&name))).query_some("signal", flags.text("signal"));
         if flags.changed("timeout") {
             ask = ask.query("t", flags.int("timeout", 0).to_string());
         }
         engine.tell(ask).await?;
         Ok(name)
-    })
-    .await
+    };
+    match verb {
+        "restart" => each(&flags.args, act).await,
+        _ => each_at_once(engine, &flags.args, act).await,
+    }
 }
 
 /// `kill`
 pub async fn kill(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
-    each(&flags.args, async |name| {
+    each_at_once(engine, &flags.args, async |name| {
         engine.tell(Ask::post(format!("{}/kill", path(&name))).query_some("signal", flags.text("signal"))).await?;
         Ok(name)
     })
@@ -36,7 +39,7 @@ pub async fn kill(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
 
 /// `rm`
 pub async fn rm(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
-    each(&flags.args, async |name| {
+    each_at_once(engine, &flags.args, async |name| {
         let bare = name.trim_matches('/');
         if bare.is_empty() {
             return Err(Failure::new("container name cannot be empty"));
@@ -72,7 +75,7 @@ pub async fn rename(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
 
 /// `pause` and `unpause`
 pub async fn pause(engine: &Engine<'_>, flags: &Parsed, verb: &str) -> Result<()> {
-    each(&flags.args, async |name| {
+    each_at_once(engine, &flags.args, async |name| {
         engine.tell(Ask::post(format!("{}/{verb}", path(&name)))).await?;
         Ok(name)
     })
