@@ -121,7 +121,7 @@ fn client(e: &Engine, args: &[&str], case: &str) -> Said {
 #[test]
 fn a_system_call_fails() {
     need_root!();
-    let (cases, seed) = (number("DHOW_TEST_INJECT", 40), number("DHOW_TEST_SEED", 0x9e37_79b9_7f4a_7c15));
+    let (cases, seed) = (number("DHOW_TEST_INJECT", 300), number("DHOW_TEST_SEED", 0x9e37_79b9_7f4a_7c15));
     let mut dice = Dice(seed.max(1));
     let mut e = Engine::with_busybox();
     let registry = Registry::start(&e.net);
