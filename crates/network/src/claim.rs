@@ -43,7 +43,7 @@ pub(crate) fn claim(table: &str, bridge: &str) -> Result<Claim> {
                     let process = holder.map_or(String::new(), |h| format!(" (process {})", h.pid.as_raw_nonzero()));
                     Err(Error::Conflict(format!(
                         "failed to set up container networking: bridge {bridge} is used by another engine{process}: \
-                         give this one its own with --bridge and --bip"
+                         give this one its own with --bridge"
                     )))
                 }
             }

@@ -193,7 +193,7 @@ fn two_engines_do_not_share_a_bridge() {
         let second = Networks::open(&world.run.join("second"), Config::default()).unwrap();
         let refused = second.join(&id(2), &Join::default()).err().unwrap().to_string();
         let wanted = format!(
-            "failed to set up container networking: bridge dhow0 is used by another engine (process {}): give this one its own with --bridge and --bip",
+            "failed to set up container networking: bridge dhow0 is used by another engine (process {}): give this one its own with --bridge",
             std::process::id()
         );
         assert_eq!(refused, wanted);
