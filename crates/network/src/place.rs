@@ -3,7 +3,7 @@
 
 use crate::Result;
 use crate::bridge::{Bridge, marker};
-use crate::namespace::{self, Namespace};
+use crate::namespace::{self, Namespace, write_sysctl};
 use crate::netlink::route::{self, Veth};
 use crate::netlink::{Batch, Failure};
 use crate::networks::Inner;
@@ -39,8 +39,7 @@ impl Place {
             None => namespace::make(inner.ipv6)?,
         };
         let name = veth_name(&endpoint_id);
-        let mut outside = Batch::new();
-        outside.add_veth(&Veth {
+        let veth = Veth {
             name: &name,
             alias: &format!("{}{UNUSED}", marker(&inner.config.table)),
             bridge: bridge.index,
@@ -48,9 +47,17 @@ impl Place {
             peer: INTERFACE,
             netns: namespace.fd.as_fd(),
             isolated: bridge.isolate,
-            ipv6: inner.ipv6,
-        });
-        inner.route.with(|socket| socket.apply(outside))?;
+        };
+        let mut down = Batch::new();
+        down.add_veth(&veth);
+        inner.route.with(|socket| socket.apply(down))?;
+        if inner.ipv6 {
+            // No link-local address, and no routes either: the kernel walks over all of them whenever a device goes up or down.
+            write_sysctl(&format!("net/ipv6/conf/{name}/disable_ipv6"), "1")?;
+        }
+        let mut up = Batch::new();
+        up.raise_veth(&veth);
+        inner.route.with(|socket| socket.apply(up))?;
         let index = route::find_link(&mut namespace.socket, INTERFACE)?.map(|link| link.index);
         let index =
             index.ok_or(Failure { doing: "find the container's interface", errno: rustix::io::Errno::NODEV })?;

@@ -25,7 +25,6 @@ const IFLA_MASTER: u16 = 10;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
-const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_INFO_KIND: u16 = 1;
@@ -35,9 +34,8 @@ const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
+const IFLA_BR_MCAST_SNOOPING: u16 = 23;
 const IFLA_BR_NF_CALL_IPTABLES: u16 = 36;
-const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
-const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -50,7 +48,6 @@ const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
 
 const AF_INET: u8 = 2;
-const AF_INET6: u16 = 10;
 const IFF_UP: u32 = 1;
 const IF_OPER_UP: u8 = 6;
 const RTEXT_FILTER_SKIP_STATS: u32 = 8;
@@ -128,13 +125,10 @@ pub struct Veth<'a> {
     pub netns: BorrowedFd<'a>,
     /// The port talks to the bridge itself only, not to other isolated ports.
     pub isolated: bool,
-    /// The kernel has IPv6: no link-local address for the host's end.
-    pub ipv6: bool,
 }
 
 impl Batch {
-    /// The pair is made down, and the host's end goes up with the second message: in between it has no carrier, so
-    /// that it never gets a link-local address.
+    /// The pair is made down.
     pub fn add_veth(&mut self, veth: &Veth) {
         self.message("create the veth pair", RTM_NEWLINK, CREATE | EXCL, &link_header(0, 0, 0, 0), |a| {
             a.text(IFLA_IFNAME, veth.name);
@@ -154,14 +148,13 @@ impl Batch {
         if veth.isolated {
             self.set_port("isolate the bridge port", veth.name, IFLA_BRPORT_ISOLATED);
         }
+    }
+
+    /// The host's end goes up.
+    pub fn raise_veth(&mut self, veth: &Veth) {
         self.message("bring the veth pair up", RTM_SETLINK, 0, &link_header(0, 0, IFF_UP, IFF_UP), |a| {
             a.text(IFLA_IFNAME, veth.name);
             a.text(IFLA_IFALIAS, veth.alias);
-            if veth.ipv6 {
-                a.nest(IFLA_AF_SPEC, |a| {
-                    a.nest(AF_INET6, |a| a.put(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE]));
-                });
-            }
         });
     }
 
@@ -196,13 +189,17 @@ impl Batch {
         });
     }
 
-    /// A bridge, down, with an address that does not change with its ports.
+    /// A bridge, down, with an address that does not change with its ports. Multicast goes to every port: snooping costs each
+    /// port that goes up or down a timer for every other one, and without a querier in the network it changes nothing.
     pub fn add_bridge(&mut self, name: &str, mac: Mac, mtu: u32) {
         self.message("create the bridge", RTM_NEWLINK, CREATE | EXCL, &link_header(0, 0, 0, 0), |a| {
             a.text(IFLA_IFNAME, name);
             a.put(IFLA_ADDRESS, &mac.0);
             a.u32(IFLA_MTU, mtu);
-            a.nest(IFLA_LINKINFO, |a| a.put(IFLA_INFO_KIND, b"bridge"));
+            a.nest(IFLA_LINKINFO, |a| {
+                a.put(IFLA_INFO_KIND, b"bridge");
+                a.nest(IFLA_INFO_DATA, |a| a.put(IFLA_BR_MCAST_SNOOPING, &[0]));
+            });
         });
     }
 
