@@ -7,6 +7,7 @@
 //! image.rs      descriptors, manifests, indexes, the image configuration
 //! duration.rs   10m, 1h30m                     Go's time.ParseDuration
 //! runtime.rs    config.json of a container       runtime-spec config.md, config-linux.md
+//! scope.rs      slice:prefix:name                systemd's names of a container's cgroup
 //! json.rs       what JSON readers differ on, refused
 //! ```
 //!
@@ -20,10 +21,12 @@ mod json;
 pub mod platform;
 pub mod reference;
 pub mod runtime;
+pub mod scope;
 
 pub use digest::Digest;
 pub use platform::Platform;
 pub use reference::Reference;
+pub use scope::Scope;
 
 /// A document or a name that does not have the form its specification asks for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +49,15 @@ pub enum Error {
     /// The text is not `os[/arch[/variant]]`.
     #[error("{0:?} is an invalid OS/architecture specifier: expected os[/arch[/variant]]")]
     Platform(String),
+    /// A `cgroupsPath` that names no scope, where systemd makes the cgroup.
+    #[error("expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got {0:?} instead")]
+    CgroupsPath(String),
+    /// The text is not `name.slice`.
+    #[error("invalid slice name: {0}")]
+    Slice(String),
+    /// systemd could have no unit of this name.
+    #[error("invalid name of a systemd unit: {0}")]
+    UnitName(String),
     /// A JSON document has the wrong shape.
     #[error("invalid {what}: {why}")]
     Document {
