@@ -1,6 +1,7 @@
 //! The built-in runtime, as the supervisor drives it.
 
 use oci::runtime::Resources;
+use runtime::cgroup::Place;
 use runtime::{Create, Created, Running};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -55,11 +56,14 @@ impl Runtime for Builtin {
             true => Some(File::open("/proc/self/exe").map_err(|e| io_failure("init", &e))?),
             false => None,
         };
+        let place = Place::new(&launch.spec, &launch.id, launch.systemd_cgroup)
+            .map_err(|refused| failure(runtime::create_failed(refused)))?;
         let created = runtime::begin(Create {
             id: &launch.id,
             spec: &launch.spec,
             rootfs: launch.rootfs.as_ref(),
             rootfs_base: &launch.rootfs_base,
+            cgroup: &place,
             stdio: streams(stdio),
             netns: netns.as_ref().map(AsFd::as_fd),
             init: init.as_ref().map(AsFd::as_fd),

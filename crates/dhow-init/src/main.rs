@@ -76,10 +76,14 @@ fn supervise() -> std::io::Result<i32> {
 /// Kills what is left in the cgroup and removes it.
 fn reap(path: &str) -> std::io::Result<i32> {
     let failed = |failure: runtime::Failure| std::io::Error::other(failure.text);
-    // One that is not there has been cleaned up already.
-    let Ok(cgroup) = runtime::cgroup::Cgroup::open(path) else { return Ok(0) };
-    cgroup.kill_all();
-    cgroup.remove().map_err(failed)?;
+    match runtime::cgroup::Cgroup::open(path) {
+        Ok(cgroup) => {
+            cgroup.kill_all();
+            cgroup.remove().map_err(failed)?;
+        }
+        // One that is not there has been cleaned up already, but for a scope that may have failed with it.
+        Err(_) => runtime::cgroup::release(path).map_err(failed)?,
+    }
     Ok(0)
 }
 

@@ -1,9 +1,9 @@
 //! The parent's part of making a container.
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Place};
 use crate::hooks::{self, Told};
 use crate::notify::Notified;
-use crate::plan::{self, Manner, Plan};
+use crate::plan::{Manner, Plan};
 use crate::seccomp::Filter;
 use crate::sync::{self, Order, Report, Socket};
 use crate::{Failure, FailureKind, identity, idmap, init, mount, netdev};
@@ -41,6 +41,8 @@ pub struct Create<'a> {
     pub rootfs: Option<&'a Mount>,
     /// Where relative paths of `rootfs` and of `root.path` start.
     pub rootfs_base: &'a Path,
+    /// Where its cgroup is to be.
+    pub cgroup: &'a Place,
     /// Its standard streams.
     pub stdio: Stdio,
     /// The network namespace to join, in place of the configuration's.
@@ -146,7 +148,7 @@ pub(crate) fn end_soon(pidfd: BorrowedFd) {
 /// refused. Nothing is left behind. The calling process must have one thread.
 pub fn create(create: Create) -> Result<Created, Failure> {
     let mut created = begin(create)?;
-    created.wait().map_err(|failure| prefixed(CREATE_FAILED, failure))?;
+    created.wait().map_err(create_failed)?;
     Ok(created)
 }
 
@@ -155,7 +157,12 @@ pub fn create(create: Create) -> Result<Created, Failure> {
 /// # Errors
 /// As [`create`]; what the process itself meets comes from [`Created::start`].
 pub fn begin(create: Create) -> Result<Created, Failure> {
-    make(create).map_err(|failure| prefixed(CREATE_FAILED, failure))
+    make(create).map_err(create_failed)
+}
+
+/// As those that [`create`] returns.
+pub fn create_failed(failure: Failure) -> Failure {
+    prefixed(CREATE_FAILED, failure)
 }
 
 fn make(create: Create) -> Result<Created, Failure> {
@@ -164,13 +171,15 @@ fn make(create: Create) -> Result<Created, Failure> {
     let init = create.init.map(read_only).transpose()?;
     let none = Resources::default();
     let resources = create.spec.linux.as_ref().and_then(|l| l.resources.as_ref()).unwrap_or(&none);
-    let cgroup_path = plan::cgroup_path(create.spec, create.id);
+    let place = create.cgroup;
 
     let (socket, theirs) = sync::pair()?;
     let mut attempt = Attempt { pid: 0, pidfd: None, cgroup: None, terminal: None };
-    // On v2 the child is born in its cgroup. On v1 it is moved, and the moving is slow: meanwhile the child mounts.
-    if unified() {
-        attempt.cgroup = Some(own_cgroup(create.spec, &cgroup_path, resources)?);
+    // On v2 the child is born in its cgroup. On v1 it is moved, and the moving is slow: meanwhile the child mounts. systemd
+    // makes a scope only with a process in it: that is the child, which makes its cgroup namespace when it is there, and
+    // is held back until then.
+    if unified() && !place.is_scope() {
+        attempt.cgroup = Some(own_cgroup(create.spec, place, resources)?);
     }
     let user = plan.namespaces.user_before();
     // Root of another user namespace has no rights over the cgroup.
@@ -192,7 +201,7 @@ fn make(create: Create) -> Result<Created, Failure> {
     if let Some(linux) = &create.spec.linux {
         netdev::enter(linux, &plan.namespaces, attempt.pid).map_err(|failure| childs_own(&socket, failure))?;
     }
-    let served = serve(&plan, &mut attempt, born, &socket, || own_cgroup(create.spec, &cgroup_path, resources));
+    let served = serve(&plan, &mut attempt, born, &socket, &create, resources);
     served.map_err(|failure| childs_own(&socket, failure))?;
     let hooks = plan.hooks.take().filter(|_| plan.runs_hooks);
     Ok(Created {
@@ -233,7 +242,8 @@ fn serve(
     attempt: &mut Attempt,
     born: bool,
     socket: &Socket,
-    own_cgroup: impl FnOnce() -> Result<Cgroup, Failure>,
+    create: &Create,
+    resources: &Resources,
 ) -> Result<(), Failure> {
     if let Some((uids, gids)) = &plan.namespaces.maps {
         for (file, lines) in [("uid_map", uids), ("gid_map", gids)] {
@@ -251,8 +261,16 @@ fn serve(
             cgroup
         }
         None => {
-            let cgroup = attempt.cgroup.insert(own_cgroup()?);
+            let place = create.cgroup;
+            let made = match place.is_scope() {
+                true => place.make_with(attempt.pid, resources)?,
+                false => own_cgroup(create.spec, place, resources)?,
+            };
+            let cgroup = attempt.cgroup.insert(made);
             cgroup.join(attempt.pid)?;
+            if place.is_scope() {
+                cgroup.set_up(resources)?;
+            }
             attempt.cgroup.take().ok_or_else(|| Failure::system("cgroup", "make the cgroup", Errno::IO))?
         }
     };
@@ -264,14 +282,14 @@ fn serve(
 }
 
 /// The container's cgroup. Who is not root and asks for no limits may be refused one: then there is none.
-fn own_cgroup(spec: &Spec, path: &str, resources: &Resources) -> Result<Cgroup, Failure> {
+fn own_cgroup(spec: &Spec, place: &Place, resources: &Resources) -> Result<Cgroup, Failure> {
     let denied = |failure: &Failure| {
         [Errno::ACCESS, Errno::PERM, Errno::ROFS].iter().any(|errno| errno.raw_os_error() == failure.errno)
     };
     let asked = spec.linux.as_ref().is_some_and(|linux| !linux.cgroups_path.is_empty());
     let limits = Resources { devices: Vec::new(), ..resources.clone() } != Resources::default();
-    match Cgroup::create(path, resources) {
-        Err(failure) if rootless() && !asked && !limits && denied(&failure) => Ok(Cgroup::none(path)),
+    match place.make(resources) {
+        Err(failure) if rootless() && !asked && !limits && denied(&failure) => Ok(Cgroup::none(place.path())),
         other => other,
     }
 }
@@ -488,7 +506,7 @@ impl Created {
     /// # Errors
     /// As [`create`]; nothing is left behind when this is dropped.
     pub fn ready(&mut self) -> Result<Option<OwnedFd>, Failure> {
-        self.wait().map_err(|failure| prefixed(CREATE_FAILED, failure))?;
+        self.wait().map_err(create_failed)?;
         Ok(self.attempt.terminal.take())
     }
 
@@ -524,8 +542,8 @@ impl Created {
                 }
             }
         };
-        park().map_err(|failure| prefixed(CREATE_FAILED, failure))?;
-        let pidfd = self.attempt.pidfd.take().ok_or_else(|| prefixed(CREATE_FAILED, died()))?;
+        park().map_err(create_failed)?;
+        let pidfd = self.attempt.pidfd.take().ok_or_else(|| create_failed(died()))?;
         self.attempt.cgroup = None;
         Ok(Parked { pid: self.attempt.pid, pidfd })
     }
@@ -539,8 +557,8 @@ impl Created {
         let sent = self.socket.order(&Order::Go);
         sent.and_then(|()| self.wait())
             .and_then(|()| await_exec(&self.socket, self.attempt.pid, self.notified.as_ref()))
-            .map_err(|failure| prefixed(CREATE_FAILED, failure))?;
-        let gone = || prefixed(CREATE_FAILED, died());
+            .map_err(create_failed)?;
+        let gone = || create_failed(died());
         let cgroup = self.attempt.cgroup.take().ok_or_else(gone)?;
         let pidfd = self.attempt.pidfd.take().ok_or_else(gone)?;
         Ok(Running {

@@ -87,12 +87,12 @@ fn run(
         // The caller has a whole container to look after, which must not wait for a dead file system with one process.
         socket.set_patience(PATIENCE)?;
     }
-    // A CPU set for the time before the cgroup needs such a time.
-    let born_in = if before.is_none() { target.cgroup.v2_fd() } else { None };
     let root = outside(target)?;
     let joins_pid = target.namespaces & ns::NEWPID != 0;
     let of = joins_pid.then(|| target.pidfd.as_fd());
     let inside = create::rootless() && target.namespaces & ns::NEWUSER != 0;
+    // A CPU set for the time before the cgroup needs such a time, and who makes the process from inside has no rights over it.
+    let born_in = target.cgroup.v2_fd().filter(|_| before.is_none() && !inside);
     let cloned = match if inside {
         create::clone_by_another(target.pidfd.as_fd(), 0, of)
     } else {

@@ -25,6 +25,7 @@
 //!   gate.rs        waiting for the start without a parent
 //!   notify.rs      handing a filter's notifications to their reader
 //! cgroup/        the container's cgroup, v1 and v2
+//! systemd/       where systemd makes it: D-Bus
 //! seccomp/       profile → BPF
 //! failure.rs     what went wrong, as data
 //! ```
@@ -40,7 +41,8 @@
 //!
 //! It needs Linux 5.12 (mount_setattr).
 //!
-//! It must never know what an image, a registry or a daemon is, and it reads no annotations.
+//! It must never know what an image, a registry or a daemon is, and it reads no annotations but `org.systemd.property.*`,
+//! by which runc's users give properties to the scopes that systemd makes.
 
 mod cgroups;
 mod command;
@@ -63,6 +65,7 @@ mod privileges;
 mod root;
 mod sync;
 mod sysctl;
+mod systemd;
 mod terminal;
 
 pub mod cgroup;
@@ -70,12 +73,12 @@ pub mod failure;
 pub mod hooks;
 pub mod seccomp;
 
-pub use create::{Create, Created, Detached, Parked, Running, Stdio, begin, create, read_only, release};
+pub use create::{Create, Created, Detached, Parked, Running, Stdio, begin, create, create_failed, read_only, release};
 pub use exec::{Executed, exec, exec_detached};
 pub use failure::{Failure, FailureKind};
 pub use notify::Notified;
 pub use options::known as mount_options;
-pub use plan::{cgroup_path, has_apparmor, has_selinux};
+pub use plan::{has_apparmor, has_selinux};
 pub use privileges::capability_names;
 pub use root::{mount_of, unmount_root};
 

@@ -456,15 +456,6 @@ pub(crate) fn errno(e: &std::io::Error) -> rustix::io::Errno {
     rustix::io::Errno::from_io_error(e).unwrap_or(rustix::io::Errno::IO)
 }
 
-/// The configuration's cgroup: `cgroupsPath`, or `/dhow/<id>`.
-pub fn cgroup_path(spec: &Spec, id: &str) -> String {
-    match spec.linux.as_ref().map(|l| l.cgroups_path.as_str()) {
-        None | Some("") => format!("/dhow/{id}"),
-        Some(path) if path.starts_with('/') => path.into(),
-        Some(path) => PathBuf::from("/").join(path).to_string_lossy().into_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -501,14 +492,5 @@ mod tests {
         assert!(of("c", "/dev/x", 1 << 40).is_err());
         assert!(of("x", "/dev/x", 1).is_err());
         assert!(of("c", "dev/x", 1).is_err());
-    }
-
-    #[test]
-    fn cgroup_paths() {
-        let of = |path: &str| {
-            let linux = Linux { cgroups_path: path.into(), ..Linux::default() };
-            cgroup_path(&Spec { linux: Some(linux), ..Spec::default() }, "id")
-        };
-        assert_eq!([of(""), of("/a/b"), of("a")], ["/dhow/id", "/a/b", "/a"]);
     }
 }

@@ -65,6 +65,9 @@ pub struct Launch {
     pub log: Log,
     /// A foreign OCI runtime to run instead of the built-in one.
     pub runtime: Option<ForeignRuntime>,
+    /// systemd makes the cgroup, which the spec names as `slice:prefix:name` then.
+    #[serde(default)]
+    pub systemd_cgroup: bool,
     /// Put an init process (`dhow-init init`) before the command, as PID 1.
     pub init: bool,
     /// The filter of the spec is the one that was sent ahead ([`AHEAD`]), and left out here.
@@ -72,6 +75,17 @@ pub struct Launch {
     pub filter_ahead: bool,
     /// What the descriptors that come with this message are, in their order.
     pub fds: Vec<PassedFd>,
+}
+
+impl Launch {
+    /// Where the container's cgroup will be, below the cgroup root.
+    pub fn cgroup(&self) -> String {
+        let asked = self.spec.linux.as_ref().map_or("", |linux| linux.cgroups_path.as_str());
+        match oci::Scope::parse(asked, &self.id, "system.slice") {
+            Ok(scope) if self.systemd_cgroup => scope.cgroup(),
+            _ => asked.into(),
+        }
+    }
 }
 
 /// The meaning of one passed descriptor.

@@ -167,12 +167,11 @@ fn end(container: &Container) -> Result<()> {
 fn destroy(container: &Container) -> Result<()> {
     end(container)?;
     container.unmount();
-    match container.cgroup() {
-        Some(cgroup) => {
-            cgroup.remove().map_err(|failure| Error(format!("unable to remove container's cgroup: {}", failure.text)))
-        }
-        None => Ok(()),
-    }
+    let removed = match container.cgroup() {
+        Some(cgroup) => cgroup.remove(),
+        None => runtime::cgroup::release(&container.saved.cgroup),
+    };
+    removed.map_err(|failure| Error(format!("unable to remove container's cgroup: {}", failure.text)))
 }
 
 /// As [`destroy`], after a failure that is the one to be told of.

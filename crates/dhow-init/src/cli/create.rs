@@ -5,6 +5,7 @@ use super::state::{Container, Lock, Saved, Status, now};
 use super::streams::{self, Foreground, Inherited};
 use super::{Error, Global, Result, bundle, control, lenient, update};
 use oci::runtime::{Hooks, Spec};
+use runtime::cgroup::Place;
 use runtime::{Create, Detached, Notified, Parked, Stdio, hooks};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -137,6 +138,7 @@ impl<'a> Making<'a> {
         }
         lenient::configuration(global, &mut self.spec);
         let id = self.given.id()?;
+        let place = Place::new(&self.spec, id, global.systemd)?;
         let mounted_on = match &self.spec.linux {
             Some(linux) if !linux.namespaces.iter().any(|n| n.kind == "mount") => runtime::mount_of(&root).ok(),
             _ => None,
@@ -148,7 +150,7 @@ impl<'a> Making<'a> {
             rootfs: root,
             annotations: self.spec.annotations.clone(),
             created: now().1,
-            cgroup: runtime::cgroup_path(&self.spec, id),
+            cgroup: place.path().into(),
             pid: 0,
             start_time: 0,
             namespaces: 0,
@@ -159,7 +161,7 @@ impl<'a> Making<'a> {
         };
         let (mut container, lock) = Container::reserve(global, saved, &self.spec)?;
         let mut begun = false;
-        match self.fill(&mut container, stdio, &mut begun) {
+        match self.fill(&mut container, &place, stdio, &mut begun) {
             Ok((parked, terminal)) => Ok(Made { container, spec: self.spec, parked, terminal, _lock: lock }),
             Err(error) => {
                 // The process and the cgroup are gone already.
@@ -175,7 +177,13 @@ impl<'a> Making<'a> {
         }
     }
 
-    fn fill(&mut self, container: &mut Container, stdio: Stdio, begun: &mut bool) -> Result<(Parked, Option<OwnedFd>)> {
+    fn fill(
+        &mut self,
+        container: &mut Container,
+        place: &Place,
+        stdio: Stdio,
+        begun: &mut bool,
+    ) -> Result<(Parked, Option<OwnedFd>)> {
         let console = self.given.value("console-socket").map(streams::connect).transpose()?;
         let pidfd_socket = self.given.value("pidfd-socket").map(streams::connect).transpose()?;
         let preserved = std::mem::take(&mut self.inherited.fds);
@@ -184,6 +192,7 @@ impl<'a> Making<'a> {
             spec: &self.spec,
             rootfs: None,
             rootfs_base: &self.bundle,
+            cgroup: place,
             stdio: if self.terminal() { Stdio::default() } else { stdio },
             netns: None,
             init: None,

@@ -90,6 +90,8 @@ pub struct Global {
     /// It was named by `--root`.
     root_given: bool,
     log: Log,
+    /// systemd is to make the cgroup.
+    systemd: bool,
 }
 
 /// Runs one command and returns its exit code.
@@ -199,13 +201,7 @@ fn begin(given: &Given) -> Result<Global> {
     if root.components().all(|part| !matches!(part, std::path::Component::Normal(_))) {
         return Error::new("Option --root argument should not be set to /");
     }
-    let refused = given.is("systemd-cgroup");
-    let global = Global { root, root_given: given.value("root").is_some(), log };
-    if refused {
-        global.log.error("--systemd-cgroup is not supported: this runtime makes cgroups itself (cgroupfs)");
-        std::process::exit(1);
-    }
-    Ok(global)
+    Ok(Global { root, root_given: given.value("root").is_some(), log, systemd: given.is("systemd-cgroup") })
 }
 
 fn dispatch(name: &str, global: &Global, given: &Given, inherited: streams::Inherited) -> Result<i32> {

@@ -105,6 +105,7 @@ impl World {
             stdin_once: false,
             log: Log::JsonFile(LogFile::new(self.log_path())),
             runtime: None,
+            systemd_cgroup: false,
             init: false,
             filter_ahead: false,
             fds: Vec::new(),

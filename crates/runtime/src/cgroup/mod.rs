@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! mod.rs      finding the hierarchies, making, joining, freezing, killing, removing
+//! place.rs    where it is to be and who makes it: we do, or systemd as a scope
 //! v1.rs       limits as v1 controllers take them
 //! v2.rs       limits as v2 takes them
 //! devices.rs  the device policy: lines for v1, a BPF program for v2
@@ -11,10 +12,13 @@
 //! controllers hold the limits, as in every other engine; the empty v2 tree is left alone.
 
 mod devices;
+mod place;
 mod v1;
-mod v2;
+pub(crate) mod v2;
 
-use crate::{Failure, FailureKind};
+pub use place::{Place, release};
+
+use crate::{Failure, FailureKind, create};
 use oci::runtime::{DeviceRule, Resources};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstatfs, mkdirat, openat, unlinkat};
@@ -239,6 +243,19 @@ impl Cgroup {
     /// # Errors
     /// `Invalid` for a path or a limit that cannot be; `System` when the kernel refuses. Nothing is left behind.
     pub fn create(path: &str, resources: &Resources) -> Result<Cgroup, Failure> {
+        let (cgroup, all_new) = Cgroup::make(path)?;
+        if !all_new {
+            // Another's: not ours to take back.
+            cgroup.refuse_used()?;
+        }
+        cgroup.set_up(resources).inspect_err(|_| {
+            let _ = cgroup.remove();
+        })?;
+        Ok(cgroup)
+    }
+
+    /// Makes its directories, of which some may be there. Also whether none was.
+    fn make(path: &str) -> Result<(Cgroup, bool), Failure> {
         let parts = components(path)?;
         let mut all_new = true;
         let tree = match roots()? {
@@ -267,37 +284,45 @@ impl Cgroup {
                 Tree::V1(dirs)
             }
         };
-        let cgroup = Cgroup { path: path.into(), tree };
-        // Another's: not ours to take back.
-        let others = if all_new { 0 } else { cgroup.pids().len() };
+        Ok((Cgroup { path: path.into(), tree }, all_new))
+    }
+
+    /// Refuses one that is in use.
+    fn refuse_used(&self) -> Result<(), Failure> {
+        let path = &self.path;
+        let others = self.pids().len();
         if others > 0 {
             let text = format!("container's cgroup is not empty: {others} process(es) found in {path}");
             return Err(Failure::invalid("cgroup", text));
         }
         // Whoever froze it would freeze the container's first process before it is one, and whoever makes it with it.
-        if !all_new && cgroup.is_frozen() {
+        if self.is_frozen() {
             return Err(Failure::invalid("cgroup", format!("container's cgroup unexpectedly frozen: {path}")));
         }
-        let set_up = || {
-            if let Tree::V1(_) = &cgroup.tree {
-                v1::inherit_cpuset(&cgroup, &parts)?;
-            }
-            cgroup.limit(resources).or_else(|failure| match &cgroup.tree {
-                // Below a parent of somebody else's, which has some of the controllers.
-                Tree::V2(_) if failure.errno == Errno::NOENT.raw_os_error() => {
-                    if let Ok(Tree::V2(root)) = roots() {
-                        v2::enable(root.as_fd(), &parts);
-                    }
-                    cgroup.limit(resources)
+        Ok(())
+    }
+
+    /// Sets everything that it is to have from the beginning.
+    pub(crate) fn set_up(&self, resources: &Resources) -> Result<(), Failure> {
+        let parts = components(&self.path)?;
+        if let Tree::V1(_) = &self.tree {
+            v1::inherit_cpuset(self, &parts)?;
+        }
+        self.limit(resources).or_else(|failure| match &self.tree {
+            // Below a parent of somebody else's, which has some of the controllers.
+            Tree::V2(_) if failure.errno == Errno::NOENT.raw_os_error() => {
+                if let Ok(Tree::V2(root)) = roots() {
+                    v2::enable(root.as_fd(), &parts);
                 }
-                _ => Err(failure),
-            })?;
-            cgroup.allow_devices(&resources.devices)
-        };
-        set_up().inspect_err(|_| {
-            let _ = cgroup.remove();
+                self.limit(resources)
+            }
+            _ => Err(failure),
         })?;
-        Ok(cgroup)
+        match self.allow_devices(&resources.devices) {
+            // An ordinary user may load no program, and has no rights over devices but those of the user's own.
+            Err(failure) if create::rootless() && failure.errno == Errno::PERM.raw_os_error() => Ok(()),
+            other => other,
+        }
     }
 
     /// That of a container which has none of its own, because its maker may not make any.
@@ -377,9 +402,15 @@ impl Cgroup {
     pub fn join(&self, pid: i32) -> Result<(), Failure> {
         let value = pid.to_string();
         for dir in self.dirs() {
-            write(dir, "cgroup.procs", value.as_bytes()).map_err(|errno| {
-                Failure::system("cgroup", &format!("cannot move process {pid} into cgroup {}", self.path), errno)
-            })?;
+            match write(dir, "cgroup.procs", value.as_bytes()) {
+                Ok(()) => {}
+                // An ordinary user's process comes from where only systemd may take it away.
+                Err(Errno::ACCESS) if place::attach(&self.path, pid)? => {}
+                Err(errno) => {
+                    let what = format!("cannot move process {pid} into cgroup {}", self.path);
+                    return Err(Failure::system("cgroup", &what, errno));
+                }
+            }
         }
         Ok(())
     }
@@ -389,6 +420,8 @@ impl Cgroup {
     /// # Errors
     /// `Invalid` for what this kernel cannot limit, `System` for a value it refuses.
     pub fn update(&self, resources: &Resources) -> Result<(), Failure> {
+        // It would set its own again when it goes over the unit.
+        place::tell(&self.path, resources)?;
         self.limit(resources)
     }
 
@@ -574,7 +607,8 @@ impl Cgroup {
         }
     }
 
-    /// Removes it with the cgroups below it, waiting a little for the last processes to be gone.
+    /// Removes it with the cgroups below it, waiting a little for the last processes to be gone, and stops the scope that it
+    /// may belong to.
     ///
     /// # Errors
     /// `System` when processes are still in it after five seconds.
@@ -611,7 +645,7 @@ impl Cgroup {
                 }
             }
         }
-        first.map_or(Ok(()), Err)
+        first.map_or_else(|| release(&self.path), Err)
     }
 }
 

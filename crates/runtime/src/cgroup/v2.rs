@@ -34,12 +34,12 @@ fn or_max(value: i64) -> String {
 }
 
 /// cpu.weight for cpu.shares: [2, 262144] onto [1, 10000].
-fn cpu_weight(shares: u64) -> u64 {
+pub(crate) fn cpu_weight(shares: u64) -> u64 {
     1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
 }
 
 /// io.weight for blkio.weight: [10, 1000] onto [1, 10000].
-fn io_weight(weight: u16) -> u64 {
+pub(crate) fn io_weight(weight: u16) -> u64 {
     1 + (u64::from(weight.clamp(10, 1000)) - 10) * 9999 / 990
 }
 
@@ -97,24 +97,26 @@ fn limit_memory(dir: BorrowedFd, m: &Memory) -> Result<(), Failure> {
     if let Some(limit) = m.limit.filter(|l| *l != 0) {
         set(dir, "memory.limit", "memory.max", &or_max(limit))?;
     }
-    if let Some(swap) = m.swap.filter(|s| *s != 0) {
-        // The specification's number is memory plus swap, v2's is swap alone.
-        let value = match (swap, m.limit.unwrap_or(0)) {
-            (s, _) if s < 0 => "max".into(),
-            (_, limit) if limit <= 0 => {
-                return Err(Failure::invalid("cgroup", "memory.swap needs memory.limit".into()));
-            }
-            (s, limit) if s < limit => {
-                return Err(Failure::invalid("cgroup", format!("memory.swap {s} is less than memory.limit {limit}")));
-            }
-            (s, limit) => (s - limit).to_string(),
-        };
-        set(dir, "memory.swap", "memory.swap.max", &value)?;
+    if let Some(swap) = swap_alone(m)? {
+        set(dir, "memory.swap", "memory.swap.max", &or_max(swap))?;
     }
     if let Some(v) = m.reservation.filter(|v| *v != 0) {
         set(dir, "memory.reservation", "memory.low", &or_max(v))?;
     }
     Ok(())
+}
+
+/// The limit of swap alone, which v2 has in place of the specification's memory plus swap; -1 is none.
+pub(crate) fn swap_alone(m: &Memory) -> Result<Option<i64>, Failure> {
+    match (m.swap.unwrap_or(0), m.limit.unwrap_or(0)) {
+        (0, _) => Ok(None),
+        (s, _) if s < 0 => Ok(Some(-1)),
+        (_, limit) if limit <= 0 => Err(Failure::invalid("cgroup", "memory.swap needs memory.limit".into())),
+        (s, limit) if s < limit => {
+            Err(Failure::invalid("cgroup", format!("memory.swap {s} is less than memory.limit {limit}")))
+        }
+        (s, limit) => Ok(Some(s - limit)),
+    }
 }
 
 fn limit_cpu(dir: BorrowedFd, c: &Cpu) -> Result<(), Failure> {

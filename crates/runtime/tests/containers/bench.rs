@@ -1,4 +1,5 @@
 use oci::runtime::*;
+use runtime::cgroup::Place;
 use runtime::{Create, Created, Failure, Running, Stdio};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::io::Read;
@@ -65,12 +66,17 @@ impl Bench {
         self.spec.mounts.push(mount(kind, source, destination, options));
     }
 
+    pub fn place(&self) -> Place {
+        Place::new(&self.spec, &self.id, false).unwrap()
+    }
+
     pub fn create_with(&self, stdio: Stdio, netns: Option<BorrowedFd>) -> Result<Created, Failure> {
         runtime::create(Create {
             id: &self.id,
             spec: &self.spec,
             rootfs: self.overlay.as_ref(),
             rootfs_base: &self.base,
+            cgroup: &self.place(),
             stdio,
             netns,
             init: None,

@@ -219,6 +219,7 @@ fn in_container_init() {
         spec: &b.spec,
         rootfs: None,
         rootfs_base: &b.base,
+        cgroup: &b.place(),
         stdio,
         netns: None,
         init: Some(init.as_fd()),

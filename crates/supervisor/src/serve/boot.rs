@@ -203,7 +203,7 @@ fn boot(
         supervisor: own,
         supervisor_start_time: sys::process::start_time(own).unwrap_or(0),
         started_ns: time::now_ns() as u64,
-        cgroup: launch.spec.linux.as_ref().map(|l| l.cgroups_path.clone()).unwrap_or_default(),
+        cgroup: launch.cgroup(),
     };
     // Before the command runs: from its first instruction on a new daemon finds the way here.
     if let Err(error) = write_record(&launch.run_dir, START_RECORD, &started) {
