@@ -5,7 +5,7 @@
 
 use crate::protocol::{Failure, Launch};
 use crate::serve::{failure, refusal};
-use oci::runtime::{Mount, Root, Spec};
+use oci::runtime::{DeviceRule, Mount, Root, Spec};
 use rustix::mount::{MountFlags, UnmountFlags};
 use std::ffi::CString;
 use std::fs::Permissions;
@@ -32,6 +32,7 @@ pub(super) fn write(directory: &Path, launch: &Launch, netns: Option<&OwnedFd>) 
     }
     join_network(&mut spec, netns);
     omit_unlimited(&mut spec);
+    omit_redundant(&mut spec);
     if launch.init {
         add_init(&mut spec, &bundle)?;
     }
@@ -94,6 +95,26 @@ fn omit_unlimited(spec: &mut Spec) {
     }
 }
 
+/// Rules that take a device away which none before has given. Where systemd makes the cgroup, crun up to 1.21 can do none of
+/// them, and Docker's defaults have one.
+fn omit_redundant(spec: &mut Spec) {
+    let Some(resources) = spec.linux.as_mut().and_then(|linux| linux.resources.as_mut()) else { return };
+    let of_all = |kind: &str| matches!(kind, "" | "a");
+    let any = |number: Option<i64>| number.is_none_or(|n| n == -1);
+    let meet = |a: &DeviceRule, b: &DeviceRule| {
+        (of_all(&a.kind) || of_all(&b.kind) || a.kind == b.kind)
+            && (any(a.major) || any(b.major) || a.major == b.major)
+            && (any(a.minor) || any(b.minor) || a.minor == b.minor)
+    };
+    let rules = std::mem::take(&mut resources.devices);
+    let begins_empty = rules.first().is_some_and(|r| !r.allow && of_all(&r.kind) && any(r.major) && any(r.minor));
+    let redundant = |at: usize, rule: &DeviceRule| {
+        begins_empty && at > 0 && !rule.allow && !rules[..at].iter().any(|before| before.allow && meet(before, rule))
+    };
+    let kept = rules.iter().enumerate().filter(|(at, rule)| !redundant(*at, rule));
+    resources.devices = kept.map(|(_, rule)| rule.clone()).collect();
+}
+
 /// As the supervisor's own file has no path (it is executed through a mount without a place), the container gets a copy.
 fn add_init(spec: &mut Spec, bundle: &Path) -> Result<(), Failure> {
     let copy = bundle.join("init");
@@ -110,4 +131,39 @@ fn add_init(spec: &mut Spec, bundle: &Path) -> Result<(), Failure> {
         process.args.splice(0..0, [INIT.into(), "init".into(), "--".into()]);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oci::runtime::{Linux, Resources};
+
+    #[test]
+    fn rules_that_change_nothing_are_left_out() {
+        let rule = |allow, kind: &str, major, minor| DeviceRule {
+            allow,
+            kind: kind.into(),
+            major,
+            minor,
+            access: "rwm".into(),
+        };
+        let kept = |devices: Vec<DeviceRule>| {
+            let resources = Some(Resources { devices, ..Resources::default() });
+            let mut spec = Spec { linux: Some(Linux { resources, ..Linux::default() }), ..Spec::default() };
+            omit_redundant(&mut spec);
+            spec.linux.unwrap().resources.unwrap().devices
+        };
+        let none = rule(false, "", None, None);
+        let (null, fuse) = (rule(true, "c", Some(1), Some(3)), rule(false, "c", Some(10), Some(229)));
+        assert_eq!(kept(vec![none.clone(), null.clone(), fuse.clone()]), [none.clone(), null.clone()]);
+        for all in [
+            vec![none.clone(), rule(true, "c", Some(10), None), fuse.clone()],
+            vec![none.clone(), rule(true, "a", None, None), fuse.clone()],
+            vec![null, fuse],
+            vec![none],
+            vec![],
+        ] {
+            assert_eq!(kept(all.clone()), all);
+        }
+    }
 }

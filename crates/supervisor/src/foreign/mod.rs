@@ -35,6 +35,8 @@ pub struct Command {
     /// In the supervisor's run directory; holds the bundle, the runtime's own state and short-lived files.
     directory: PathBuf,
     cgroup: String,
+    /// The runtime is to have systemd make it.
+    systemd_cgroup: bool,
     terminal: bool,
     pid: Option<i32>,
     console: Option<OwnedFd>,
@@ -49,7 +51,8 @@ impl Command {
             program,
             id: launch.id.clone(),
             directory: launch.run_dir.join("oci"),
-            cgroup: launch.spec.linux.as_ref().map(|l| l.cgroups_path.clone()).unwrap_or_default(),
+            cgroup: launch.cgroup(),
+            systemd_cgroup: launch.systemd_cgroup,
             terminal: launch.spec.process.as_ref().is_some_and(|p| p.terminal),
             pid: None,
             console: None,
@@ -61,6 +64,9 @@ impl Command {
     fn command(&self) -> Child {
         let mut command = Child::new(&self.program.path);
         command.args(&self.program.args).arg("--root").arg(self.directory.join("state"));
+        if self.systemd_cgroup {
+            command.arg("--systemd-cgroup");
+        }
         command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.stdin(ChildStdio::null()).stdout(ChildStdio::null());
         command
