@@ -169,6 +169,9 @@ impl Shared {
             host.shm_size = if options.shm_size > 0 { options.shm_size } else { SHM_SIZE };
         }
         defaulted(&mut host.ipc_mode, if options.ipc_mode.is_empty() { "private" } else { &options.ipc_mode });
+        if options.defaults.systemd_cgroup {
+            check::parent_slice(&host.resources.cgroup_parent)?;
+        }
         let unified = self.host.cgroups.unified;
         let strictly = strict::is_asked(host, options.defaults.profile, &self.host)?;
         let cgroupns = match (options.cgroupns_mode.as_str(), unified) {

@@ -152,7 +152,7 @@ impl Shared {
             // The engine died before it had noted the start: where it put the container follows from the request.
             "" => {
                 let parent = &c.record().host_config.resources.cgroup_parent;
-                crate::spec::cgroups_path(&c.id, parent, &self.options.defaults.cgroup_parent)
+                crate::spec::cgroup(&c.id, parent, &self.options.defaults)
             }
             noted => noted.to_owned(),
         }

@@ -251,16 +251,25 @@ impl Shared {
 
     /// Cgroups below the engine's own parent that nobody is in. Other engines may have the same parent.
     fn check_cgroups(&self, survey: &mut Survey) {
-        let some = crate::spec::cgroups_path("x", "", &self.options.defaults.cgroup_parent);
-        let parent = some.strip_suffix("/x").unwrap_or_default();
+        let some = crate::spec::cgroup("x", "", &self.options.defaults);
+        let (parent, name) = some.rsplit_once('/').unwrap_or_default();
+        let (before, after) = name.split_once('x').unwrap_or_default();
+        let of_stranger = |name: &String| {
+            let id = name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+            id.is_some_and(|id| record::is_id(id) && !self.knows(id))
+        };
         for directory in cgroups(parent) {
-            for id in names(&directory).into_iter().filter(|n| record::is_id(n) && !self.knows(n)) {
-                let path = directory.join(&id);
+            for name in names(&directory).into_iter().filter(of_stranger) {
+                let path = directory.join(&name);
                 let age = std::fs::metadata(&path).ok().and_then(|m| m.modified().ok()?.elapsed().ok());
                 let empty = std::fs::read_to_string(path.join("cgroup.procs")).is_ok_and(|t| t.is_empty());
                 if empty && age.is_some_and(|age| age > STALE) {
                     survey.fault(&path, "no process is in this cgroup, and no container has it", || {
                         std::fs::remove_dir(&path).map_err(Error::io("remove", &path))?;
+                        if self.options.defaults.systemd_cgroup {
+                            // systemd has noticed by itself, unless it missed something.
+                            self.reap_cgroup(&format!("{parent}/{name}"))?;
+                        }
                         done("removed")
                     });
                 }

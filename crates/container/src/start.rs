@@ -207,7 +207,7 @@ impl Shared {
             stdin_once: record.config.stdin_once,
             log: c.log_of_run(record)?,
             runtime,
-            systemd_cgroup: false,
+            systemd_cgroup: self.options.defaults.systemd_cgroup,
             // With another's or the host's pid namespace there is an init already.
             init: host.pid_mode.is_empty() && host.init.unwrap_or(self.options.init),
             filter_ahead: false,

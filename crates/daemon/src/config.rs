@@ -83,6 +83,8 @@ pub struct Config {
     pub seccomp_profile: Option<String>,
     pub security_profile: container::Profile,
     pub cgroup_parent: String,
+    /// systemd makes the control groups of containers.
+    pub systemd_cgroup: bool,
     pub cgroupns_mode: String,
     pub ipc_mode: String,
     pub shutdown_timeout: i64,
@@ -133,6 +135,7 @@ impl Default for Config {
             seccomp_profile: None,
             security_profile: container::Profile::Docker,
             cgroup_parent: String::new(),
+            systemd_cgroup: false,
             cgroupns_mode: String::new(),
             ipc_mode: String::new(),
             shutdown_timeout: 15,
@@ -298,6 +301,21 @@ mod tests {
         let result = run(&all).map_err(|e| e.replace(&path_text, "FILE"));
         std::fs::remove_dir_all(&dir).unwrap();
         result
+    }
+
+    #[test]
+    fn cgroup_drivers() {
+        let of = |option: &str| run(&["--exec-opt", option]).map(|config| config.systemd_cgroup);
+        assert_eq!(of("native.cgroupdriver=systemd"), Ok(true));
+        assert_eq!(of("native.cgroupdriver=cgroupfs"), Ok(false));
+        assert!(!run(&[]).unwrap().systemd_cgroup);
+        assert!(with_file(r#"{"exec-opts": ["native.cgroupdriver=systemd"]}"#, &[]).unwrap().systemd_cgroup);
+        assert!(of("native.cgroupdriver=x").unwrap_err().ends_with("native.cgroupdriver option x not supported"));
+        assert!(
+            of("native.other=x")
+                .unwrap_err()
+                .ends_with("exec-opt native.other is not implemented in this version of dhow")
+        );
     }
 
     #[test]

@@ -149,10 +149,16 @@ pub fn options(config: &Config) -> Result<container::Options> {
     if default != BUILTIN && !config.runtimes.contains_key(default) {
         anyhow::bail!("invalid runtime {default}: exec: {default:?}: executable file not found in $PATH");
     }
+    if config.systemd_cgroup && !std::path::Path::new("/run/systemd/system").is_dir() {
+        anyhow::bail!(
+            "native.cgroupdriver=systemd: systemd not running on this host, cannot use systemd cgroups manager: set native.cgroupdriver=cgroupfs"
+        );
+    }
     let options = container::Options {
         defaults: container::Defaults {
             ulimits: config.ulimits.values().cloned().collect(),
             cgroup_parent: config.cgroup_parent.clone(),
+            systemd_cgroup: config.systemd_cgroup,
             no_new_privileges: config.no_new_privileges,
             profile: config.security_profile,
             seccomp,
@@ -235,4 +241,23 @@ fn new_engine_id(root: &Path) -> Result<String> {
     let id = format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
     write_engine_id(root, &id)?;
     Ok(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systemd_makes_no_cgroups_where_it_does_not_run() {
+        let options = options(&Config { systemd_cgroup: true, ..Config::default() }).map(|o| o.defaults.systemd_cgroup);
+        match std::path::Path::new("/run/systemd/system").exists() {
+            true => assert!(options.unwrap()),
+            false => assert!(
+                options
+                    .unwrap_err()
+                    .to_string()
+                    .starts_with("native.cgroupdriver=systemd: systemd not running on this host")
+            ),
+        }
+    }
 }

@@ -15,7 +15,7 @@ mod security;
 
 pub use log::LOG_DRIVERS;
 pub(crate) use log::{Wanted, log, pattern};
-pub(crate) use modes::of_container;
+pub(crate) use modes::{of_container, parent_slice};
 pub(crate) use security::{SeccompChoice, Security, rlimits};
 
 use crate::error::{Error, Result, invalid};
@@ -124,7 +124,10 @@ fn container(config: &mut ContainerConfig) -> Result<()> {
 pub(crate) fn options(options: &crate::Options) -> Result<()> {
     log(&options.log).map_err(|e| e.context("failed to set log opts"))?;
     rlimits(&options.defaults.ulimits)?;
-    modes::cgroup_parent(&options.defaults.cgroup_parent)?;
+    match options.defaults.systemd_cgroup {
+        true => parent_slice(&options.defaults.cgroup_parent)?,
+        false => modes::cgroup_parent(&options.defaults.cgroup_parent)?,
+    }
     match options.dns.iter().find(|server| server.parse::<IpAddr>().is_err()) {
         Some(server) => Err(invalid!("{server} is not an ip address")),
         None => Ok(()),

@@ -90,6 +90,15 @@ pub(super) fn namespaces(host: &HostConfig) -> Result<()> {
     }
 }
 
+/// A slice, where systemd makes the control groups.
+pub(crate) fn parent_slice(parent: &str) -> Result<()> {
+    match parent.is_empty() || oci::scope::expand(parent).is_ok() {
+        true => Ok(()),
+        // Docker's words.
+        false => Err(invalid!("cgroup-parent for systemd cgroup should be a valid slice named as \"xxx.slice\"")),
+    }
+}
+
 /// A path below the root of the control groups, and nowhere else.
 pub(crate) fn cgroup_parent(parent: &str) -> Result<()> {
     let good = parent.len() <= 1024

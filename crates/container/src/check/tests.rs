@@ -142,6 +142,13 @@ fn modes() {
     assert_eq!(engine(&|o| o.defaults.ulimits = vec![ulimit()]).unwrap_err(), "invalid ulimit type: foo");
     assert!(engine(&|o| o.defaults.cgroup_parent = "../x".into()).unwrap_err().starts_with("invalid cgroup-parent"));
     assert!(refused(|_, h| h.resources.cgroup_parent = "../../x".into()).starts_with("invalid cgroup-parent"));
+    let slice =
+        |parent: &str| engine(&|o| (o.defaults.systemd_cgroup, o.defaults.cgroup_parent) = (true, parent.to_owned()));
+    assert_eq!([slice(""), slice("a-b.slice")], [Ok(()), Ok(())]);
+    for bad in ["/a", "a", ".slice", "a/b.slice", "a--b.slice"] {
+        let words = "cgroup-parent for systemd cgroup should be a valid slice named as \"xxx.slice\"";
+        assert_eq!(slice(bad).unwrap_err(), words, "{bad}");
+    }
 }
 
 #[test]

@@ -27,6 +27,8 @@ use std::collections::BTreeMap;
 
 /// What the specification calls itself.
 const OCI_VERSION: &str = "1.3.0";
+/// The slice of containers that ask for none.
+const SLICE: &str = "system.slice";
 /// What Docker gives a container that says nothing.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -37,6 +39,8 @@ pub struct Defaults {
     pub ulimits: Vec<Ulimit>,
     /// `--cgroup-parent`; empty is `/dhow`.
     pub cgroup_parent: String,
+    /// systemd makes the control groups; then the parent is a slice, and without one `system.slice`.
+    pub systemd_cgroup: bool,
     /// `--no-new-privileges`
     pub no_new_privileges: bool,
     /// `--security-profile`
@@ -102,7 +106,7 @@ pub(crate) fn spec(input: Input) -> Result<Spec> {
         linux: Some(Linux {
             sysctl: sysctls(input.config, host),
             resources: Some(resources::all(&host.resources, device_rules, input.block_io)?),
-            cgroups_path: cgroups_path(input.id, &host.resources.cgroup_parent, &input.defaults.cgroup_parent),
+            cgroups_path: cgroups_path(input.id, &host.resources.cgroup_parent, input.defaults),
             namespaces: namespaces(input.config, host, &input.joined),
             devices: nodes,
             seccomp,
@@ -296,13 +300,26 @@ fn namespaces(config: &ContainerConfig, host: &HostConfig, joined: &Joined) -> V
     out
 }
 
-/// Where the container's control group is, below the root of each hierarchy.
-pub(crate) fn cgroups_path(id: &str, asked: &str, default: &str) -> String {
-    let parent = [asked, default, "/dhow"].into_iter().find(|p| !p.is_empty()).unwrap_or_default();
+/// Where the container's control group is, below the root of each hierarchy; or how systemd is asked for it.
+pub(crate) fn cgroups_path(id: &str, asked: &str, defaults: &Defaults) -> String {
+    let last = if defaults.systemd_cgroup { SLICE } else { "/dhow" };
+    let parent = [asked, &defaults.cgroup_parent, last].into_iter().find(|p| !p.is_empty()).unwrap_or_default();
+    if defaults.systemd_cgroup {
+        return format!("{parent}:dhow:{id}");
+    }
     let parent = crate::mounts::clean(parent);
     match parent.as_str() {
         "/" => format!("/{id}"),
         parent => format!("{parent}/{id}"),
+    }
+}
+
+/// Where the container's control group is, below the root of each hierarchy; empty if it can be nowhere.
+pub(crate) fn cgroup(id: &str, asked: &str, defaults: &Defaults) -> String {
+    let path = cgroups_path(id, asked, defaults);
+    match defaults.systemd_cgroup {
+        true => oci::Scope::parse(&path, id, SLICE).map(|scope| scope.cgroup()).unwrap_or_default(),
+        false => path,
     }
 }
 

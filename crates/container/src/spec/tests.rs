@@ -207,8 +207,21 @@ fn device_rules() {
 
 #[test]
 fn control_group_paths() {
-    assert_eq!(cgroups_path("x", "", ""), "/dhow/x");
-    assert_eq!(cgroups_path("x", "a/b", "/c"), "/a/b/x");
-    assert_eq!(cgroups_path("x", "", "/c"), "/c/x");
-    assert_eq!(cgroups_path("x", "/../..", ""), "/x");
+    let defaults =
+        |systemd_cgroup, parent: &str| Defaults { systemd_cgroup, cgroup_parent: parent.into(), ..Defaults::default() };
+    let direct = |asked, parent| cgroup("x", asked, &defaults(false, parent));
+    assert_eq!(direct("", ""), "/dhow/x");
+    assert_eq!(direct("a/b", "/c"), "/a/b/x");
+    assert_eq!(direct("", "/c"), "/c/x");
+    assert_eq!(direct("/../..", ""), "/x");
+    let scope = |asked, parent| {
+        let defaults = defaults(true, parent);
+        (cgroups_path("x", asked, &defaults), cgroup("x", asked, &defaults))
+    };
+    let pair = |asked: &str, path: &str| (asked.to_owned(), path.to_owned());
+    assert_eq!(scope("", ""), pair("system.slice:dhow:x", "/system.slice/dhow-x.scope"));
+    assert_eq!(scope("a-b.slice", "c.slice"), pair("a-b.slice:dhow:x", "/a.slice/a-b.slice/dhow-x.scope"));
+    assert_eq!(scope("", "c.slice"), pair("c.slice:dhow:x", "/c.slice/dhow-x.scope"));
+    // Made when the engine made them itself.
+    assert_eq!(scope("/a", ""), pair("/a:dhow:x", ""));
 }

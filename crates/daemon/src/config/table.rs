@@ -133,7 +133,7 @@ pub const OPTIONS: &[Entry] = &[
     many!("dns"; Some("dns"); push!(dns); "DNS server to use"),
     many!("dns-opt"; Some("dns-opts"); push!(dns_opts); "DNS options to use"),
     many!("dns-search"; Some("dns-search"); push!(dns_search); "DNS search domains to use"),
-    many!("exec-opt"; Some("exec-opts"); Effect::Only(&["native.cgroupdriver=cgroupfs"], "other than native.cgroupdriver=cgroupfs is not implemented in this version of dhow"); "Runtime execution options"),
+    many!("exec-opt"; Some("exec-opts"); Effect::Set(exec_opt); "Runtime execution options (native.cgroupdriver=\"cgroupfs\" | \"systemd\")"),
     entry!("exec-root"; Some("exec-root"); Value; Effect::Set(|c, v| path(&mut c.exec_root, v)); "Root directory for execution state files (default \"/run/dhow\")"),
     entry!("experimental"; Some("experimental"); Bool; Effect::Only(&["false"], ABSENT); "Enable experimental features"),
     many!("feature"; Some("features"); Effect::Only(&[], ABSENT); "Enable feature in the daemon"),
@@ -277,6 +277,20 @@ fn cgroupns(config: &mut Config, value: &str) -> Result<(), String> {
         return Err(format!("invalid default cgroup namespace: {value}"));
     }
     config.cgroupns_mode = value.into();
+    Ok(())
+}
+
+fn exec_opt(config: &mut Config, value: &str) -> Result<(), String> {
+    let (key, value) =
+        value.split_once('=').ok_or_else(|| format!("invalid key/value pair format in exec-opts: {value}"))?;
+    if !key.trim().eq_ignore_ascii_case("native.cgroupdriver") {
+        return Err(format!("exec-opt {key} is not implemented in this version of dhow"));
+    }
+    config.systemd_cgroup = match value.trim() {
+        "" | "cgroupfs" => false,
+        "systemd" => true,
+        other => return Err(format!("native.cgroupdriver option {other} not supported")),
+    };
     Ok(())
 }
 

@@ -133,7 +133,7 @@ pub fn info(rooms: &Rooms) -> Info {
         n_goroutines: threads(),
         system_time: super::rfc3339(super::event::now_ns()),
         logging_driver: config.log_driver.clone(),
-        cgroup_driver: "cgroupfs".into(),
+        cgroup_driver: if config.systemd_cgroup { "systemd" } else { "cgroupfs" }.into(),
         cgroup_version: if cgroups.unified { "2" } else { "1" }.into(),
         n_events_listener: super::event::listeners(),
         kernel_version: uname.release().to_string_lossy().into_owned(),
