@@ -22,17 +22,19 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 const RELEASE: &str = "stable";
-/// What Debian lacks without them: a kernel, what dhow runs, what the checks call.
-const GUEST: &str = "linux-image-cloud-amd64,systemd-sysv,udev,dbus,nftables,iproute2,busybox-static,procps";
+/// What Debian lacks without them: a kernel, what dhow runs, what the checks call, other runtimes to compare with.
+const GUEST: &str =
+    "linux-image-cloud-amd64,systemd-sysv,udev,dbus,libpam-systemd,nftables,iproute2,busybox-static,procps,runc,crun";
 /// How long one boot may take, on an emulated processor of a busy machine.
 const PATIENCE: Duration = Duration::from_secs(1200);
 
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("boot", include_str!("../vm/boot")),
     ("lib.sh", include_str!("../vm/lib.sh")),
     ("first.sh", include_str!("../vm/first.sh")),
     ("second.sh", include_str!("../vm/second.sh")),
     ("systemd.sh", include_str!("../vm/systemd.sh")),
+    ("scope.sh", include_str!("../vm/scope.sh")),
     ("power.sh", include_str!("../vm/power.sh")),
     ("registry.pl", include_str!("../vm/registry.pl")),
     ("checks.service", include_str!("../vm/checks.service")),
@@ -110,18 +112,19 @@ fn qemu(dir: &Path) -> Result<Vec<OsString>, String> {
 fn guest(dir: &Path) -> Outcome {
     let script = r#"
         set -eu; cd "$1"; umask 022
-        if [ ! -e guest/.made ]; then
+        if [ "$(cat guest/.made 2>/dev/null)" != "$3" ]; then
             rm -rf guest
             debootstrap --variant=minbase --include="$3" "$2" guest "$mirror"
             rm -rf guest/var/cache/apt/* guest/var/lib/apt/lists/* guest/usr/share/doc guest/usr/share/locale
             rm -f guest/etc/machine-id; : >guest/etc/machine-id; : >guest/etc/fstab
-            touch guest/.made
+            printf '%s' "$3" >guest/.made
         fi
         printf '%s' "$4" >guest/sbin/vm-init; chmod 755 guest/sbin/vm-init
         rm -f guest.img; mkfs.ext4 -q -d guest guest.img 1500M
     "#;
     let (image, init) = (dir.join("guest.img"), include_str!("../vm/init"));
-    if image.exists() && std::fs::read_to_string(dir.join("guest/sbin/vm-init")).is_ok_and(|text| text == init) {
+    let is = |file: &str, what: &str| std::fs::read_to_string(dir.join(file)).is_ok_and(|text| text == what);
+    if image.exists() && is("guest/sbin/vm-init", init) && is("guest/.made", GUEST) {
         return Ok(());
     }
     let mut command = Command::new("sh");

@@ -25,6 +25,7 @@ is "the socket wakes it again" "$pid" "$(field '{{.State.Pid}}' long)"
 dhow exec long true
 is "exec" 0 $?
 dhow rm -f long >/dev/null
+. /vm/scope.sh
 is "nothing that failed" "" "$(systemctl list-units --failed --plain --no-legend 'dhow*' | tr -d '\n')"
 echo "vm: end"
 sync
