@@ -159,7 +159,24 @@ fn one(
     match code {
         Ok(0) => Ok(()),
         Ok(code) => Err(format!("exit status {code}, {}", shown(&output))),
-        Err(signal) => Err(format!("signal {signal}, {}", shown(&output))),
+        Err(signal) => Err(format!("signal: {}, {}", death(signal), shown(&output))),
+    }
+}
+
+/// How it is called that `signal` ends a process.
+fn death(signal: i32) -> std::borrow::Cow<'static, str> {
+    match signal {
+        libc::SIGHUP => "hangup".into(),
+        libc::SIGILL => "illegal instruction".into(),
+        libc::SIGTRAP => "trace/breakpoint trap".into(),
+        libc::SIGABRT => "aborted".into(),
+        libc::SIGBUS => "bus error".into(),
+        libc::SIGFPE => "floating point exception".into(),
+        libc::SIGKILL => "killed".into(),
+        libc::SIGSEGV => "segmentation fault".into(),
+        libc::SIGTERM => "terminated".into(),
+        libc::SIGSYS => "bad system call".into(),
+        other => format!("signal {other}").into(),
     }
 }
 

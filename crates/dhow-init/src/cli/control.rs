@@ -122,10 +122,7 @@ fn delete_found(global: &Global, id: &str, force: bool) -> Result<()> {
     let spec = container.spec();
     destroy(&container)?;
     container.remove_dir()?;
-    if let Ok(spec) = spec {
-        poststop(global, &container, &spec);
-    }
-    Ok(())
+    spec.map_or(Ok(()), |spec| poststop(&container, &spec))
 }
 
 /// The lock of a container that somebody is at: maybe making it, and for ever, in a hook. Without its process that mostly
@@ -179,14 +176,17 @@ pub fn destroy_quietly(container: &Container) {
     let _ = destroy(container);
 }
 
-/// Runs the hooks that follow the end of a container. One that fails holds up nothing.
-pub fn poststop(global: &Global, container: &Container, spec: &Spec) {
+/// Runs the hooks that follow the end of a container, of which nothing is left by then. As in runc the first that fails is the
+/// last, and the command's failure.
+fn poststop(container: &Container, spec: &Spec) -> Result<()> {
     let all = spec.hooks.as_ref().map_or(&[][..], |hooks| &hooks.poststop);
-    let state = container.told().state("stopped", None);
-    for hook in all {
-        if let Err(failure) = hooks::run("poststop", std::slice::from_ref(hook), &state) {
-            global.log.warn(&failure.text);
-        }
+    Ok(hooks::run("poststop", all, &container.told().state("stopped", None))?)
+}
+
+/// The same for a command that has something else to tell.
+pub fn poststop_quietly(global: &Global, container: &Container, spec: &Spec) {
+    if let Err(Error(text)) = poststop(container, spec) {
+        global.log.warn(&text);
     }
 }
 

@@ -4,7 +4,7 @@ use super::options::Given;
 use super::state::{Container, Lock, Saved, Status, now};
 use super::streams::{self, Foreground, Inherited};
 use super::{Error, Global, Result, bundle, control, lenient, update};
-use oci::runtime::{Hooks, Spec};
+use oci::runtime::Spec;
 use runtime::cgroup::Place;
 use runtime::{Create, Detached, Notified, Parked, Stdio, hooks};
 use std::os::fd::{AsFd, OwnedFd};
@@ -80,11 +80,21 @@ fn release(container: &Container, spec: &Spec) -> Result<()> {
             let _ = sys::process::pidfd_send_signal(pidfd.as_fd(), 9);
         }
     };
-    runtime::release(gate, container.saved.pid, notified.as_ref()).inspect_err(|_| kill())?;
-    container.remove_gate();
-    let Some(Hooks { poststart, .. }) = &spec.hooks else { return Ok(()) };
-    let state = container.told().state("running", Some(container.saved.pid));
-    Ok(hooks::run("poststart", poststart, &state).inspect_err(|_| kill())?)
+    let released = runtime::release(gate, container.saved.pid, notified.as_ref());
+    if released.is_err() {
+        kill();
+    } else {
+        container.remove_gate();
+    }
+    // As with other runtimes, which do not wait for the command, whatever has become of it: `poststop` undoes what they do.
+    let poststart = spec.hooks.as_ref().map_or(&[][..], |hooks| &hooks.poststart);
+    let state = match &released {
+        Ok(()) => container.told().state("running", Some(container.saved.pid)),
+        Err(_) => container.told().state("stopped", None),
+    };
+    let hooked = hooks::run("poststart", poststart, &state);
+    released?;
+    Ok(hooked.inspect_err(|_| kill())?)
 }
 
 /// A container that is about to be made.
@@ -170,7 +180,7 @@ impl<'a> Making<'a> {
                     global.log.warn(&text);
                 }
                 if begun {
-                    control::poststop(global, &container, &self.spec);
+                    control::poststop_quietly(global, &container, &self.spec);
                 }
                 Err(error)
             }
@@ -239,7 +249,7 @@ impl Made {
         if let Err(Error(text)) = self.container.remove_dir() {
             global.log.warn(&text);
         }
-        control::poststop(global, &self.container, &self.spec);
+        control::poststop_quietly(global, &self.container, &self.spec);
     }
 }
 

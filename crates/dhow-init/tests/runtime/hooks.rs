@@ -71,12 +71,12 @@ fn each_runs_at_its_moment() {
 #[test]
 fn the_root_is_where_hooks_look_for_it() {
     // As those do that bring a device's libraries into a container: into its mount namespace, by the path of the bundle.
-    let mut world = World::new(&["cat", "/etc/brought"]);
+    let mut world = World::new(&["cat", "/etc/brought", "/etc/pwd"]);
     let root = world.rootfs().to_str().unwrap().to_owned();
-    let script = format!("mount -t tmpfs none {root}/etc && echo yes > {root}/etc/brought");
+    let script = format!("mount -t tmpfs none {root}/etc && echo yes > {root}/etc/brought && pwd > ./etc/pwd");
     world.spec["hooks"] = json!({"createContainer": [{"path": "/bin/sh", "args": ["sh", "-c", script],
         "env": ["PATH=/bin:/usr/bin:/sbin:/usr/sbin"]}]});
-    assert_eq!(world.does("run c").fine(), "yes\n");
+    assert_eq!(world.does("run c").fine(), format!("yes\n{root}\n"));
     assert!(!world.rootfs().join("etc/brought").exists());
     world.is_empty();
 }
@@ -106,14 +106,34 @@ fn one_that_fails_stops_the_container() {
 }
 
 #[test]
-fn poststop_failing_holds_up_nothing() {
-    let mut world = World::new(&["true"]);
-    world.spec["hooks"] = json!({"poststop": [{"path": "/bin/false"}, recorder(&world, "second")]});
+fn poststart_hooks_run_whatever_became_of_the_command() {
+    let mut world = World::new(&["/bin/sh"]);
+    let failing = json!([{"path": "/bin/false"}]);
+    world.spec["hooks"] = json!({"startContainer": failing, "poststart": [recorder(&world, "poststart")]});
     world.does("create c").fine();
-    let said = world.does("delete c");
+    let text = world.does("start c").refused(1);
+    assert!(text.contains("error running startContainer hook #0: exit status 1"), "{text}");
+    assert_eq!((&told(&world, "poststart")["status"], read(&world, "order")), (&json!("stopped"), "poststart\n".into()));
+    world.does("delete c").fine();
+    world.is_empty();
+}
+
+#[test]
+fn poststop_failing_is_told_by_who_deletes_and_leaves_nothing() {
+    let mut world = World::new(&["true"]);
+    let hooks = json!([recorder(&world, "first"), {"path": "/bin/false"}, recorder(&world, "third")]);
+    world.spec["hooks"] = json!({"poststop": hooks});
+    for line in ["delete c", "delete --force c"] {
+        world.does("create c").fine();
+        let text = world.does(line).refused(1);
+        assert!(text.starts_with("error running poststop hook #1: exit status 1"), "{text}");
+        world.is_empty();
+    }
+    // What ran has the exit code of what ran.
+    let said = world.does("run c");
     assert_eq!(said.code, 0);
-    assert!(said.err.contains("level=warning msg=\"error running poststop hook #0: exit status 1"), "{}", said.err);
-    assert_eq!(told(&world, "second")["status"], "stopped");
+    assert!(said.err.contains("level=warning msg=\"error running poststop hook #1: exit status 1"), "{}", said.err);
+    assert_eq!(read(&world, "order"), "first\n".repeat(3));
     world.is_empty();
 }
 
