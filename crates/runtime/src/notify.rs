@@ -9,8 +9,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-/// Calls that the container's process makes between the filter and the moment its listener is handed over.
-const NEEDED: [&str; 2] = ["sendmsg", "sendto"];
+/// Calls that the container's process makes itself between the filter and its command: to hand over the listener, and for hooks.
+const NEEDED: [&str; 3] = ["sendmsg", "sendto", "write"];
 
 /// Who is given the notifications of a container's filter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,9 +34,12 @@ impl Notified {
         }
         let mut names = profile.syscalls.iter().filter(|rule| rule.action == NOTIFY).flat_map(|rule| &rule.names);
         let Some(first) = names.next() else {
+            // Profiles name a listener whether their rules need one or not.
             return match (&profile.listener_path, &profile.listener_metadata) {
-                (None, None) => Ok(None),
-                _ => invalid("seccomp: listenerPath and listenerMetadata need a rule with SCMP_ACT_NOTIFY".into()),
+                (None, Some(metadata)) if !metadata.is_empty() => {
+                    invalid("seccomp: listenerMetadata needs a listenerPath".into())
+                }
+                _ => Ok(None),
             };
         };
         if let Some(name) = std::iter::once(first).chain(names).find(|name| NEEDED.contains(&name.as_str())) {
@@ -67,7 +70,8 @@ impl Notified {
             Ok(())
         };
         send().map_err(|e| {
-            Failure::system("seccomp", &format!("send the seccomp listener to {}", self.path.display()), e)
+            let what = format!("failed to connect with seccomp agent {}", self.path.display());
+            Failure::system("seccomp", &what, e)
         })
     }
 }

@@ -182,6 +182,12 @@ fn tests(rule: &SyscallRule, narrow: u8) -> Result<Vec<Test>, Failure> {
         .collect()
 }
 
+/// Whether any of `tests` is enough, and not only all of them: so it is in runc where two look at one argument, as profiles
+/// from before there were more rules for a call than one have it.
+fn alternatives(tests: &[Test]) -> bool {
+    tests.iter().enumerate().any(|(n, test)| tests[..n].iter().any(|other| other.index == test.index))
+}
+
 /// The verdict for every number of one architecture that the profile names, and the highest number it knows.
 fn verdicts(profile: &Seccomp, column: usize, default: Action) -> Result<(BTreeMap<u32, Verdict>, u32), Failure> {
     let mut out: BTreeMap<u32, Verdict> = BTreeMap::new();
@@ -205,6 +211,8 @@ fn verdicts(profile: &Seccomp, column: usize, default: Action) -> Result<(BTreeM
             let tests = tests(rule, narrow_args(name))?;
             if tests.is_empty() {
                 verdict.last = Some(action);
+            } else if alternatives(&tests) {
+                verdict.tests.extend(tests.into_iter().map(|test| (vec![test], action)));
             } else {
                 verdict.tests.push((tests, action));
             }

@@ -122,7 +122,7 @@ fn naive(profile: &Seccomp, number: u32, args: [u64; 6]) -> u32 {
                 continue;
             }
             let narrow = narrow_args(name);
-            let holds = rule.args.iter().all(|a| {
+            let one = |a: &SyscallArg| {
                 let mask = if narrow & (1 << a.index) != 0 { 0xffff_ffff } else { u64::MAX };
                 let (arg, value, two) = (args[a.index as usize] & mask, a.value & mask, a.value_two.unwrap() & mask);
                 match a.op.trim_start_matches("SCMP_CMP_") {
@@ -135,13 +135,30 @@ fn naive(profile: &Seccomp, number: u32, args: [u64; 6]) -> u32 {
                     "MASKED_EQ" => arg & value == two,
                     other => panic!("{other}"),
                 }
-            });
-            if holds {
+            };
+            let indices: std::collections::BTreeSet<u32> = rule.args.iter().map(|a| a.index).collect();
+            let twice = indices.len() < rule.args.len();
+            if if twice { rule.args.iter().any(one) } else { rule.args.iter().all(one) } {
                 return action(&rule.action, rule.errno_ret).unwrap();
             }
         }
     }
     RET_LOG
+}
+
+#[test]
+fn one_of_several_values_of_an_argument_is_enough() {
+    let allowed = rule(&["kill"], "SCMP_ACT_ALLOW", &[(0, 100, 0, "EQ"), (0, 9001, 0, "EQ"), (1, 9, 0, "EQ")]);
+    let both = rule(&["tkill"], "SCMP_ACT_ALLOW", &[(0, 100, 0, "EQ"), (1, 9, 0, "EQ")]);
+    let filter = compile(&profile("SCMP_ACT_LOG", vec![allowed, both])).unwrap();
+    let of = |name: &str, args: [u64; 2]| {
+        run(&filter.program, number(name, 0).unwrap() as u32, X86_64, [args[0], args[1], 0, 0, 0, 0])
+    };
+    for args in [[100, 0], [9001, 0], [7, 9]] {
+        assert_eq!(of("kill", args), RET_ALLOW, "{args:?}");
+    }
+    assert_eq!(of("kill", [7, 0]), RET_LOG);
+    assert_eq!((of("tkill", [100, 9]), of("tkill", [100, 0])), (RET_ALLOW, RET_LOG));
 }
 
 /// Values near each other and near the 32-bit edge, so that comparisons are close.
