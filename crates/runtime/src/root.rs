@@ -156,6 +156,9 @@ fn old_overlay(mount: &Mount, options: &Options) -> Result<OwnedFd, Failure> {
 pub(crate) fn enter(root: BorrowedFd, plan: &Plan) -> Result<(), Failure> {
     let wrong = |what: &'static str| move |e| Failure::system("pivot_root", what, e);
     rustix::process::fchdir(root).map_err(wrong("chdir to the root file system"))?;
+    if plan.no_pivot && !plan.on_host {
+        forget_hosts(root)?;
+    }
     if plan.no_pivot || plan.on_host {
         if plan.root_in_place && !plan.on_host {
             rustix::mount::mount_move(".", "/").map_err(wrong("move the root file system"))?;
@@ -171,6 +174,62 @@ pub(crate) fn enter(root: BorrowedFd, plan: &Plan) -> Result<(), Failure> {
         sys::mount_setattr(root, c"", recursive, &change).map_err(wrong("set rootfsPropagation"))?;
     }
     Ok(())
+}
+
+/// chroot(2) leaves the host's mounts in the namespace, where the kernel still finds them: a user namespace that is made in the
+/// container could mount a procfs or sysfs of its own without the container's masks, as long as one that is whole is there.
+fn forget_hosts(root: BorrowedFd) -> Result<(), Failure> {
+    let wrong = |what: &str, e| Failure::system("chroot", what, e);
+    let own = rustix::fs::statx(root, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map_err(|e| wrong("statx", e))?;
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")
+        .map_err(|e| wrong("read /proc/self/mountinfo", crate::plan::errno(&e)))?;
+    for place in whole_outside(&mounts, own.stx_mnt_id) {
+        let cover = || -> Result<(), Errno> {
+            let tmpfs = mount::new_filesystem("tmpfs", "tmpfs", &[], attr::RDONLY).map_err(|(e, _)| e)?;
+            move_mount(&tmpfs, "", CWD, &*place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        };
+        match rustix::mount::unmount(&*place, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+            // Gone with what it was mounted in.
+            Ok(()) | Err(Errno::NOENT) => {}
+            // Without the host's rights.
+            Err(Errno::INVAL | Errno::PERM) => {
+                cover().map_err(|e| wrong(&format!("cover {place}"), e))?;
+            }
+            Err(e) => return Err(wrong(&format!("unmount {place}"), e)),
+        }
+    }
+    Ok(())
+}
+
+/// Where `mountinfo` has a whole procfs or sysfs that is not mounted in `root` or below.
+fn whole_outside(mountinfo: &str, root: u64) -> Vec<String> {
+    let number = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok());
+    let one = |line: &str| {
+        let (front, back) = line.split_once(" - ")?;
+        let mut words = front.split(' ');
+        let (id, parent) = (number(words.next())?, number(words.next())?);
+        let (part, place) = (words.nth(1)?, words.next()?);
+        let kind = back.split(' ').next()?;
+        Some((id, parent, part == "/" && ["proc", "sysfs"].contains(&kind), place.to_owned()))
+    };
+    let mounts: Vec<_> = mountinfo.lines().filter_map(one).collect();
+    let inside = |mut id: u64| {
+        // Not for ever: the topmost is its own parent or has one that is not shown.
+        (0..mounts.len()).any(|_| {
+            let found = id == root;
+            id = mounts.iter().find(|mount| mount.0 == id).map_or(0, |mount| mount.1);
+            found
+        })
+    };
+    let outside = mounts.iter().filter(|(id, _, whole, _)| *whole && !inside(*id));
+    outside.map(|(.., place)| unescaped(place)).collect()
+}
+
+/// A path as mountinfo has it: blanks and the like are three octal digits after a backslash.
+fn unescaped(place: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(place.to_owned(), |place, (code, plain)| place.replace(code, plain))
 }
 
 /// The mount that `path` lies in. For a container in the host's mount namespace it is to be kept from before there was one.
@@ -192,6 +251,20 @@ pub fn unmount_root(path: &Path, before: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn procfs_that_is_the_hosts() {
+        let mountinfo = "\
+            20 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+            21 20 0:5 / /proc rw shared:7 - proc proc rw\n\
+            22 20 0:5 /sys /mnt/part ro - proc proc rw\n\
+            23 20 0:6 / /a\\040b rw - sysfs sysfs rw\n\
+            24 21 0:7 / /proc/sys/fs/binfmt_misc rw - binfmt_misc none rw\n\
+            30 20 8:1 /box / rw - ext4 /dev/sda1 rw\n\
+            31 30 0:9 / /proc rw - proc proc rw\n\
+            32 31 0:8 / /proc/x rw - sysfs sysfs rw\n";
+        assert_eq!(whole_outside(mountinfo, 30), ["/proc", "/a b"]);
+    }
 
     #[test]
     fn lower_directories() {
