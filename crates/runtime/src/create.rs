@@ -2,6 +2,7 @@
 
 use crate::cgroup::{Cgroup, Place};
 use crate::hooks::{self, Told};
+use crate::namespaces::Namespaces;
 use crate::notify::Notified;
 use crate::plan::{Manner, Plan};
 use crate::seccomp::Filter;
@@ -188,7 +189,7 @@ fn make(create: Create) -> Result<Created, Failure> {
     let pid_namespace = plan.namespaces.join_pid.as_ref().map(AsFd::as_fd);
     let cloned = match user {
         None => clone_into(plan.namespaces.new, ns::NEWPID, pid_namespace, born_in)?,
-        Some(user) => clone_by_another(user, plan.namespaces.new, pid_namespace)?,
+        Some(user) => clone_by_another(user, &plan.namespaces, pid_namespace)?,
     };
     match cloned {
         Cloned::Child => {
@@ -373,7 +374,7 @@ pub(crate) fn clone_into(
 /// process joins that, as this one could not come back from it, and makes the child as a sibling of its own.
 pub(crate) fn clone_by_another(
     user: BorrowedFd,
-    new: u64,
+    namespaces: &Namespaces,
     pid_namespace: Option<BorrowedFd>,
 ) -> Result<Cloned, Failure> {
     let (ours, theirs) = sync::pair()?;
@@ -402,13 +403,14 @@ pub(crate) fn clone_by_another(
                 let ordinary = rootless();
                 if !ordinary {
                     join_pid()?;
+                    namespaces.join_as_host()?;
                 }
                 sys::setns(user, ns::NEWUSER).map_err(failed("join the user namespace"))?;
                 identity::become_root()?;
                 if ordinary {
                     join_pid()?;
                 }
-                sys::clone3(new | ns::PARENT, None).map_err(failed("clone3"))
+                sys::clone3(namespaces.new | ns::PARENT, None).map_err(failed("clone3"))
             };
             let report = match make() {
                 Ok(Cloned::Child) => return Ok(Cloned::Child),

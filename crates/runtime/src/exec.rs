@@ -3,6 +3,7 @@
 use crate::cgroup::Cgroup;
 use crate::create::{self, Detached, Running, Stdio, prefixed};
 use crate::identity::{self, Alone, Place, Ready};
+use crate::namespaces::Namespaces;
 use crate::plan::Work;
 use crate::privileges;
 use crate::sync::{self, Order, Socket};
@@ -94,7 +95,7 @@ fn run(
     // A CPU set for the time before the cgroup needs such a time, and who makes the process from inside has no rights over it.
     let born_in = target.cgroup.v2_fd().filter(|_| before.is_none() && !inside);
     let cloned = match if inside {
-        create::clone_by_another(target.pidfd.as_fd(), 0, of)
+        create::clone_by_another(target.pidfd.as_fd(), &Namespaces::default(), of)
     } else {
         create::clone_into(0, ns::NEWPID, of, born_in)
     } {

@@ -5,6 +5,7 @@ use crate::plan::errno;
 use crate::sysctl::Own;
 use oci::runtime::{self as spec, Linux};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::clone::flags as ns;
 
@@ -39,6 +40,18 @@ impl Namespaces {
     pub fn user_before(&self) -> Option<BorrowedFd<'_>> {
         let joined = self.join.iter().find(|(kind, _)| *kind == ns::NEWUSER);
         joined.filter(|_| self.new != 0).map(|(_, fd)| fd.as_fd())
+    }
+
+    /// Joins, with the host's rights, what may not belong to the user namespace that is joined next. What needs that one's
+    /// rights is left for later.
+    pub fn join_as_host(&self) -> Result<(), Failure> {
+        for (kind, fd) in self.join.iter().filter(|(kind, _)| ![ns::NEWUSER, ns::NEWNS].contains(kind)) {
+            match sys::setns(fd.as_fd(), *kind) {
+                Ok(()) | Err(Errno::PERM) => {}
+                Err(e) => return Err(Failure::system("namespaces", "join a namespace", e)),
+            }
+        }
+        Ok(())
     }
 
     /// The process has only the rights of a user namespace.
@@ -130,21 +143,28 @@ fn clocks(linux: &Linux) -> Result<String, Failure> {
     Ok(lines)
 }
 
+/// Whether this process is in the namespace `fd`; `None` when that cannot be found out.
+pub(crate) fn is_in(kind: u64, fd: BorrowedFd) -> Option<bool> {
+    let name = match kind {
+        ns::NEWNET => "net",
+        ns::NEWIPC => "ipc",
+        ns::NEWUTS => "uts",
+        ns::NEWUSER => "user",
+        ns::NEWCGROUP => "cgroup",
+        ns::NEWTIME => "time",
+        ns::NEWNS => "mnt",
+        _ => return None,
+    };
+    let here = rustix::fs::stat(format!("/proc/self/ns/{name}")).ok()?;
+    let there = rustix::fs::fstat(fd).ok()?;
+    Some((here.st_dev, here.st_ino) == (there.st_dev, there.st_ino))
+}
+
 /// Which namespaces really are others than the host's: a path may name the host's own.
 pub(crate) fn own(namespaces: &Namespaces) -> Own {
-    let of = |kind: u64, name: &str| {
-        let joined = namespaces.join.iter().find(|(k, _)| *k == kind);
-        match joined.map(|(_, fd)| rustix::fs::fstat(fd.as_fd())) {
-            None => namespaces.new & kind != 0,
-            Some(Ok(there)) => rustix::fs::stat(format!("/proc/self/ns/{name}"))
-                .is_ok_and(|here| (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino)),
-            Some(Err(_)) => false,
-        }
+    let of = |kind: u64| match namespaces.join.iter().find(|(k, _)| *k == kind) {
+        None => namespaces.new & kind != 0,
+        Some((_, fd)) => is_in(kind, fd.as_fd()) == Some(false),
     };
-    Own {
-        ipc: of(ns::NEWIPC, "ipc"),
-        network: of(ns::NEWNET, "net"),
-        uts: of(ns::NEWUTS, "uts"),
-        user: of(ns::NEWUSER, "user"),
-    }
+    Own { ipc: of(ns::NEWIPC), network: of(ns::NEWNET), uts: of(ns::NEWUTS), user: of(ns::NEWUSER) }
 }

@@ -531,26 +531,30 @@ impl Cgroup {
         read(dir.as_fd(), file).ok()
     }
 
-    /// A cgroup below this one, that exists: on v2 of an empty name, on v1 of the controllers that are named, the others
-    /// staying.
+    /// A cgroup below this one, that exists: of an empty name everywhere, on v1 else of the controllers that are named, the
+    /// others staying.
     ///
     /// # Errors
     /// `Invalid` for a path that leads elsewhere or a name that is no controller's; `System` when there is no such cgroup.
     pub fn below(mut self, paths: &[(String, String)]) -> Result<Cgroup, Failure> {
         for (name, path) in paths {
             let whole = format!("/{}", path.trim_start_matches('/'));
-            if whole == "/" {
-                continue;
-            }
-            let parts = components(&whole)?.join("/");
-            let unknown = || Failure::invalid("cgroup", format!("unknown controller {name} in SubCgroupPaths"));
-            let dir = match &mut self.tree {
-                Tree::V2(dir) if name.is_empty() => dir,
-                Tree::V2(_) => return Err(unknown()),
-                Tree::V1(dirs) => &mut dirs.iter_mut().find(|c| c.name == name).ok_or_else(unknown)?.dir,
+            let outside = |_| Failure::invalid("cgroup", format!("{path} is not a sub cgroup path"));
+            let parts = if whole == "/" { Vec::new() } else { components(&whole).map_err(outside)? };
+            let dirs: Vec<&mut OwnedFd> = match &mut self.tree {
+                Tree::V2(dir) if name.is_empty() => vec![dir],
+                Tree::V2(_) => Vec::new(),
+                Tree::V1(dirs) => {
+                    dirs.iter_mut().filter(|c| name.is_empty() || c.name == name).map(|c| &mut c.dir).collect()
+                }
             };
-            let opened = open_dir(dir.as_fd(), &parts);
-            *dir = opened.map_err(|e| Failure::system("cgroup", &format!("open cgroup {}{whole}", self.path), e))?;
+            if dirs.is_empty() {
+                return Err(Failure::invalid("cgroup", format!("unknown controller {name} in SubCgroupPaths")));
+            }
+            let what = format!("error adding pid to {}{whole}/cgroup.procs", self.path);
+            for dir in dirs.into_iter().filter(|_| !parts.is_empty()) {
+                *dir = open_dir(dir.as_fd(), &parts.join("/")).map_err(|e| Failure::system("cgroup", &what, e))?;
+            }
         }
         Ok(self)
     }

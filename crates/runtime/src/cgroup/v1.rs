@@ -152,11 +152,20 @@ fn limit_cpu(dirs: &[Controller], c: &Cpu) -> Result<(), Failure> {
     if let Some(v) = c.burst {
         set(dir()?, "cpu.burst", "cpu.cfs_burst_us", &v.to_string())?;
     }
-    if let Some(v) = some(c.realtime_period) {
-        set(dir()?, "cpu.realtimePeriod", "cpu.rt_period_us", &v)?;
-    }
-    if let Some(v) = c.realtime_runtime.filter(|v| *v != 0) {
-        set(dir()?, "cpu.realtimeRuntime", "cpu.rt_runtime_us", &v.to_string())?;
+    let realtime_period = || match some(c.realtime_period) {
+        Some(v) => set(dir()?, "cpu.realtimePeriod", "cpu.rt_period_us", &v),
+        None => Ok(()),
+    };
+    let realtime_runtime = || match c.realtime_runtime.filter(|v| *v != 0) {
+        Some(v) => set(dir()?, "cpu.realtimeRuntime", "cpu.rt_runtime_us", &v.to_string()),
+        None => Ok(()),
+    };
+    match realtime_period() {
+        // Shorter than the time that is still given of it: then that goes first.
+        Err(failure) if failure.errno == Errno::INVAL.raw_os_error() && c.realtime_runtime.is_some_and(|v| v != 0) => {
+            realtime_runtime().and_then(|()| realtime_period())?;
+        }
+        other => other.and_then(|()| realtime_runtime())?,
     }
     if let Some(v) = c.idle {
         set(dir()?, "cpu.idle", "cpu.idle", &v.to_string())?;
