@@ -127,7 +127,14 @@ pub(crate) fn take_on(work: &Work, place: Place, stdio: Stdio, init: Option<Owne
         write_label(file, label)?;
     }
     if let Some(attr) = &work.scheduler {
-        sys::sched::sched_setattr(attr).map_err(failed("set scheduler"))?;
+        sys::sched::sched_setattr(attr).map_err(|e| match e {
+            // sched(7): a deadline is for a thread that may run on every CPU.
+            Errno::PERM if work.on_some_cpus => {
+                let text = "process scheduler can't be used together with AllowedCPUs: set scheduler";
+                failed(text)(e)
+            }
+            e => failed("set scheduler")(e),
+        })?;
     }
     if let Some((class, level)) = work.io_priority {
         sys::sched::ioprio_set(class, level).map_err(failed("set io priority"))?;

@@ -28,7 +28,7 @@ pub(crate) fn check(mount: &Mount, options: &Options, linux: Option<&Linux>) -> 
     if !mapped && options.idmap.is_none() {
         return Ok(());
     }
-    if options.bind.is_none() {
+    if options.binds().is_none() {
         return invalid("only a bind can have uidMappings and gidMappings");
     }
     if mapped && (mount.uid_mappings.is_empty() || mount.gid_mappings.is_empty()) {
@@ -49,7 +49,7 @@ pub(crate) fn open_sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Failure>
     // With an ordinary user's rights mounts can be cloned only inside.
     let in_user = plan.namespaces.has_user() && !plan.rootless;
     let wanted =
-        |(mount, options): &(&Mount, &Options)| options.bind.is_some() && (in_user || idmapped(mount, options));
+        |(mount, options): &(&Mount, &Options)| options.binds().is_some() && (in_user || idmapped(mount, options));
     if !all.clone().any(|one| wanted(&one)) {
         return Ok(Vec::new());
     }

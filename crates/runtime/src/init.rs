@@ -3,6 +3,7 @@
 use crate::hooks::{self, Told};
 use crate::identity::{self, Alone, Place, Ready};
 use crate::mount::{self, shows_cgroup};
+use crate::options::Options;
 use crate::plan::{Plan, is};
 use crate::sync::{Order, Report, Socket};
 use crate::{Detached, Failure, Stdio, cgroups, dev, hide, root, terminal};
@@ -54,7 +55,7 @@ fn prepare(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<OwnedFd>) ->
         terminal::console(root, slave.as_fd())?;
     }
     if let Some((hooks, told)) = plan.hooks.as_deref() {
-        run_hooks(hooks, told, plan.runs_hooks, socket)?;
+        run_hooks(hooks, told, plan.runs_hooks, root, socket)?;
     }
     // Made like a mount point, before the root can be read-only. The descriptor is what will be entered.
     let cwd = rootfs::create_dir_all(root, plan.process.cwd.as_bytes(), 0o755)
@@ -64,9 +65,13 @@ fn prepare(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<OwnedFd>) ->
     names(plan)?;
     hide::readonly(root, &plan.readonly)?;
     hide::mask(root, made.dev.as_ref().map(AsFd::as_fd), &plan.masked)?;
+    let readonly = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
+    for mount in &made.readonly {
+        sys::mount_setattr(mount.as_fd(), c"", false, &readonly)
+            .map_err(|e| Failure::system("mounts", "make a tmpfs read-only", e))?;
+    }
     if plan.root_readonly {
-        let change = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
-        sys::mount_setattr(root, c"", false, &change)
+        sys::mount_setattr(root, c"", false, &readonly)
             .map_err(|e| Failure::system("mount rootfs", "make the root file system read-only", e))?;
     }
     root::enter(root, plan)?;
@@ -77,8 +82,8 @@ fn prepare(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<OwnedFd>) ->
 }
 
 /// The hooks that find the container's mounts made and the host's tree still there: first the parent's, then those that
-/// run in the container's namespaces.
-fn run_hooks(hooks: &Hooks, told: &Told, parents: bool, socket: &Socket) -> Result<(), Failure> {
+/// run in the container's namespaces, in the directory that is about to be its root.
+fn run_hooks(hooks: &Hooks, told: &Told, parents: bool, root: BorrowedFd, socket: &Socket) -> Result<(), Failure> {
     if parents {
         socket.report(&Report::Mounted)?;
         match socket.await_order()? {
@@ -86,6 +91,10 @@ fn run_hooks(hooks: &Hooks, told: &Told, parents: bool, socket: &Socket) -> Resu
             _ => return Err(Failure::system("start", "wait for the hooks", Errno::PROTO)),
         }
     }
+    if hooks.create_container.is_empty() {
+        return Ok(());
+    }
+    rustix::process::fchdir(root).map_err(|e| Failure::system("hooks", "enter the root file system", e))?;
     let pid = rustix::process::getpid().as_raw_nonzero().get();
     hooks::run("createContainer", &hooks.create_container, &told.state("creating", Some(pid)))
 }
@@ -99,14 +108,14 @@ fn mount_all(
 ) -> Result<Made, Failure> {
     let mut made = Made::default();
     let mut late = Vec::new();
-    if !plan.mounts.iter().any(|(mount, _)| is(&mount.destination, "dev")) {
+    if !plan.mounts.iter().any(|(mount, options)| is(&mount.destination, "dev") && !options.remount) {
         let (mount, options) = mount::default_dev();
-        made.dev = Some(mount_dev(root, plan, &mount, &options)?);
+        mount_dev(root, plan, &mount, &options, &mut made)?;
     }
     for (n, source) in sources.iter_mut().enumerate() {
-        let mount = &plan.mounts[n].0;
+        let (mount, options) = &plan.mounts[n];
         let below = |(m, _): &(usize, _)| mount.destination.starts_with(&plan.mounts[*m].0.destination);
-        if shows_cgroup(mount) || late.iter().any(below) {
+        if shows_cgroup(mount) && !options.remount || late.iter().any(below) {
             late.push((n, source.take()));
         } else {
             mount_one(root, plan, n, source.take(), &mut made)?;
@@ -122,7 +131,7 @@ fn mount_all(
     }
     for (n, source) in late {
         let (mount, options) = &plan.mounts[n];
-        if shows_cgroup(mount) {
+        if shows_cgroup(mount) && !options.remount {
             cgroups::mount(root, mount, options, &views)?;
         } else {
             mount_one(root, plan, n, source, &mut made)?;
@@ -136,6 +145,8 @@ fn mount_all(
 struct Made {
     dev: Option<OwnedFd>,
     proc: Option<OwnedFd>,
+    /// To be made read-only when nothing more is to be made in it.
+    readonly: Vec<OwnedFd>,
 }
 
 fn enter_namespaces(plan: &Plan, socket: &Socket) -> Result<(), Failure> {
@@ -154,7 +165,14 @@ fn enter_namespaces(plan: &Plan, socket: &Socket) -> Result<(), Failure> {
     }
     // Born in it, in that case.
     let born = if namespaces.user_before().is_some() { ns::NEWUSER } else { 0 };
+    if born == 0 && !plan.rootless && namespaces.join.iter().any(|(kind, _)| *kind == ns::NEWUSER) {
+        namespaces.join_as_host()?;
+    }
     for (kind, fd) in namespaces.join.iter().filter(|(kind, _)| *kind != born) {
+        // Joined with the host's rights, which may be the only ones that it could be joined with.
+        if *kind != ns::NEWUSER && crate::namespaces::is_in(*kind, fd.as_fd()) == Some(true) {
+            continue;
+        }
         sys::setns(fd.as_fd(), *kind).map_err(|e| Failure::system("namespaces", "join a namespace", e))?;
         if *kind == ns::NEWUSER {
             identity::become_root()?;
@@ -186,22 +204,32 @@ fn shift_clocks(plan: &Plan) -> Result<(), Failure> {
 
 fn mount_one(root: BorrowedFd, plan: &Plan, n: usize, source: Option<OwnedFd>, made: &mut Made) -> Result<(), Failure> {
     let (mount, options) = &plan.mounts[n];
-    if let (Some(source), Some(recursive)) = (source, options.bind) {
+    if options.remount {
+        if is(&mount.destination, "proc") && options.set & attr::RDONLY != 0 {
+            made.proc = None;
+        }
+        return mount::remount(root, mount, options);
+    }
+    if let (Some(source), Some(recursive)) = (source, options.binds()) {
         let made = plan.sources.get(n).is_some_and(Option::is_some);
         let tree = if plan.in_order && !made {
             mount::clone_tree(source.as_fd(), b"", recursive).map_err(|e| mount::failed(mount, "bind", e))?
         } else {
             source
         };
-        return mount::bind(root, mount, options, tree.as_fd());
+        return mount::bind(root, mount, options, tree.as_fd(), plan.namespaces.has_user());
     }
     if mount.kind == "tmpfs" && is(&mount.destination, "dev") {
-        made.dev = Some(mount_dev(root, plan, mount, options)?);
-        return Ok(());
+        return mount_dev(root, plan, mount, options, made);
     }
-    match mount::filesystem(root, mount, options) {
+    let late = mount.kind == "tmpfs" && options.set & attr::RDONLY != 0;
+    let mounted =
+        if late { mount::filesystem(root, mount, &writable(options)) } else { mount::filesystem(root, mount, options) };
+    match mounted {
         Ok(fd) => {
-            if mount.kind == "proc" && is(&mount.destination, "proc") && options.set & attr::RDONLY == 0 {
+            if late {
+                made.readonly.push(fd);
+            } else if mount.kind == "proc" && is(&mount.destination, "proc") && options.set & attr::RDONLY == 0 {
                 made.proc = Some(fd);
             }
             Ok(())
@@ -212,10 +240,15 @@ fn mount_one(root: BorrowedFd, plan: &Plan, n: usize, source: Option<OwnedFd>, m
         {
             let tree =
                 mount::clone_tree(rustix::fs::CWD, b"/sys", true).map_err(|e| mount::failed(mount, "bind", e))?;
-            mount::bind(root, mount, options, tree.as_fd())
+            mount::bind(root, mount, options, tree.as_fd(), true)
         }
         Err(failure) => Err(failure),
     }
+}
+
+/// What a tmpfs is mounted with that is to be read-only once everything has its place in it.
+fn writable(options: &Options) -> Options {
+    Options { set: options.set & !attr::RDONLY, ..options.clone() }
 }
 
 /// `/dev` is filled while nobody can see it, and then attached.
@@ -223,15 +256,19 @@ fn mount_dev(
     root: BorrowedFd,
     plan: &Plan,
     mount: &oci::runtime::Mount,
-    options: &crate::options::Options,
-) -> Result<OwnedFd, Failure> {
-    let writable = crate::options::Options { set: options.set & !attr::RDONLY, ..options.clone() };
-    let made = mount::detached(mount, &writable, None)?;
-    dev::populate(made.as_fd(), plan)?;
-    let target =
-        mount::directory(root, &mount.destination).map_err(|e| mount::failed(mount, "/dev is not a directory", e))?;
-    mount::attach(made.as_fd(), target.as_fd()).map_err(|e| mount::failed(mount, "move_mount", e))?;
-    Ok(made)
+    options: &Options,
+    made: &mut Made,
+) -> Result<(), Failure> {
+    let failed = |what: &'static str| move |e| mount::failed(mount, what, e);
+    let dev = mount::detached(mount, &writable(options), None)?;
+    dev::populate(dev.as_fd(), plan)?;
+    let target = mount::directory(root, &mount.destination).map_err(failed("/dev is not a directory"))?;
+    mount::attach(dev.as_fd(), target.as_fd()).map_err(failed("move_mount"))?;
+    if options.set & attr::RDONLY != 0 {
+        made.readonly.push(rustix::io::fcntl_dupfd_cloexec(&dev, 3).map_err(failed("dup"))?);
+    }
+    made.dev = Some(dev);
+    Ok(())
 }
 
 /// Kernel parameters, through the procfs that was just mounted, or another that nobody can have touched.

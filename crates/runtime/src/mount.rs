@@ -8,14 +8,17 @@ use oci::runtime::Mount;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, fspick, move_mount, open_tree,
 };
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::mount::{MountAttr, attr};
 use sys::rootfs;
 
 const PROC_MAGIC: u64 = 0x9fa0;
+
+/// Attributes about access times.
+const TIMES: u64 = attr::ATIME | attr::NODIRATIME;
 
 /// The files of procfs over which lxcfs and the like may put their own.
 const OVER_PROC: [&str; 11] = [
@@ -102,13 +105,20 @@ pub(crate) fn explain(context: BorrowedFd, what: String) -> String {
     }
 }
 
-/// Changes a mount as `options` says: what is recursive first, then what is the mount's own.
+/// Changes a mount as `options` says: of its attributes those of its own first, of propagation last.
 pub(crate) fn change(mount: BorrowedFd, options: &Options) -> Result<(), Errno> {
     let propagation = |recursive: bool| {
         options.propagation.iter().rev().find(|(_, all)| *all == recursive).map_or(0, |(kind, _)| *kind)
     };
-    for (recursive, set, clear) in [(true, options.set_all, options.clear_all), (false, options.set, options.clear)] {
-        let change = MountAttr { set, clear, propagation: propagation(recursive), userns: None };
+    let own = MountAttr { set: options.set, clear: options.clear, ..MountAttr::default() };
+    let all = MountAttr {
+        set: options.set_all,
+        clear: options.clear_all,
+        propagation: propagation(true),
+        ..MountAttr::default()
+    };
+    let alone = MountAttr { propagation: propagation(false), ..MountAttr::default() };
+    for (recursive, change) in [(false, own), (true, all), (false, alone)] {
         if change != MountAttr::default() {
             sys::mount_setattr(mount, c"", recursive, &change)?;
         }
@@ -116,9 +126,39 @@ pub(crate) fn change(mount: BorrowedFd, options: &Options) -> Result<(), Errno> 
     Ok(())
 }
 
+/// What remains of `options` when attributes that nobody has spoken of are cleared.
+fn exactly(options: &Options) -> Options {
+    let plain = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
+    // What is said of access times stands for all of it.
+    let times = if options.set & TIMES != 0 || options.clear & attr::ATIME != 0 { TIMES } else { 0 };
+    Options { clear: options.clear | plain | times, ..options.clone() }
+}
+
+/// What remains of `options` for a container with users of its own, whose mounts keep what the host's have: the kernel locks
+/// that in a mount namespace that is not the host's users'.
+fn within_locks(tree: BorrowedFd, options: &Options) -> Result<Options, Errno> {
+    use rustix::fs::StatVfsMountFlags as Flags;
+    let have = rustix::fs::fstatvfs(tree)?.f_flag;
+    let lockable = [
+        (Flags::RDONLY, attr::RDONLY),
+        (Flags::NOSUID, attr::NOSUID),
+        (Flags::NODEV, attr::NODEV),
+        (Flags::NOEXEC, attr::NOEXEC),
+    ];
+    let unlocks = lockable.iter().any(|(flag, attribute)| have.contains(*flag) && options.clear & attribute != 0);
+    let times = match () {
+        () if have.contains(Flags::NOATIME) => attr::NOATIME,
+        () if have.contains(Flags::RELATIME) => attr::RELATIME,
+        () => attr::STRICTATIME,
+    } | if have.contains(Flags::NODIRATIME) { attr::NODIRATIME } else { 0 };
+    let asked = (times & !exactly(options).clear) | (options.set & TIMES);
+    let clear = options.clear | (attr::NOSYMFOLLOW & !options.set);
+    if unlocks || asked != times { Err(Errno::PERM) } else { Ok(Options { clear, ..options.clone() }) }
+}
+
 /// The host's side of every bind, opened before the root file system covers the host's.
 pub(crate) fn open_sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Failure> {
-    let open = |(n, (mount, options)): (usize, &(Mount, Options))| match options.bind {
+    let open = |(n, (mount, options)): (usize, &(Mount, Options))| match options.binds() {
         None => Ok(None),
         // Touched, so that what mounts itself when it is looked at is there.
         Some(_) if plan.in_order && plan.sources.get(n).is_none_or(Option::is_none) => {
@@ -138,8 +178,15 @@ pub(crate) fn open_sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Failure>
     plan.mounts.iter().enumerate().map(open).collect()
 }
 
-/// Attaches the clone of a bind's source, making the mount point: a directory for a directory, else a file.
-pub(crate) fn bind(root: BorrowedFd, mount: &Mount, options: &Options, tree: BorrowedFd) -> Result<(), Failure> {
+/// Attaches the clone of a bind's source, making the mount point: a directory for a directory, else a file. `locked`: what the
+/// host has forbidden stays so.
+pub(crate) fn bind(
+    root: BorrowedFd,
+    mount: &Mount,
+    options: &Options,
+    tree: BorrowedFd,
+    locked: bool,
+) -> Result<(), Failure> {
     let failed = |what: &'static str| move |e| failed(mount, what, e);
     let (kind, _) = rootfs::kind(tree).map_err(failed("stat"))?;
     let target = if kind == FileType::Directory {
@@ -152,11 +199,16 @@ pub(crate) fn bind(root: BorrowedFd, mount: &Mount, options: &Options, tree: Bor
     if kind != FileType::Directory && rootfs::kind(target.as_fd()).map_err(failed("stat"))?.0 == FileType::Directory {
         return Err(failed("create mountpoint")(Errno::NOTDIR));
     }
-    change(tree, options).map_err(failed("mount_setattr"))?;
+    let options = match (options.exact, locked) {
+        (false, _) => options.clone(),
+        (true, false) => exactly(options),
+        (true, true) => within_locks(tree, options).map_err(failed("mount_setattr"))?,
+    };
+    change(tree, &options).map_err(failed("mount_setattr"))?;
     attach(tree, target.as_fd()).map_err(failed("move_mount"))
 }
 
-/// Mounts a new file system and returns it.
+/// Mounts a new file system, a writable one when it begins with a copy, and returns it.
 pub(crate) fn filesystem(root: BorrowedFd, mount: &Mount, options: &Options) -> Result<OwnedFd, Failure> {
     let mut options = std::borrow::Cow::Borrowed(options);
     if mount.kind == "tmpfs" && !options.data.iter().any(|(key, _)| key == "mode") {
@@ -171,7 +223,6 @@ pub(crate) fn filesystem(root: BorrowedFd, mount: &Mount, options: &Options) -> 
     not_procfs(mount, target.as_fd(), mount.kind == "proc")?;
     let made = detached(mount, options, Some(target.as_fd()))?;
     if options.copy_up {
-        // Writable until the copy is there; finished by `change` below.
         let from =
             rustix::fs::openat(&target, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
         let to = rustix::fs::openat(&made, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
@@ -179,11 +230,47 @@ pub(crate) fn filesystem(root: BorrowedFd, mount: &Mount, options: &Options) -> 
             (from.map_err(|e| failed(mount, "tmpcopyup", e))?, to.map_err(|e| failed(mount, "tmpcopyup", e))?);
         copy::tree(from.as_fd(), to.as_fd())
             .map_err(|(name, e)| failed(mount, &format!("tmpcopyup of {name:?}"), e))?;
-        let attributes = MountAttr { set: options.set, ..MountAttr::default() };
-        sys::mount_setattr(made.as_fd(), c"", false, &attributes).map_err(|e| failed(mount, "mount_setattr", e))?;
     }
     attach(made.as_fd(), target.as_fd()).map_err(|e| failed(mount, "move_mount", e))?;
     Ok(made)
+}
+
+/// Changes what is mounted at the destination already, as mount(2) does with `MS_REMOUNT`: its attributes, all of them, and
+/// without `bind` its file system too, for whoever else has that mounted.
+pub(crate) fn remount(root: BorrowedFd, mount: &Mount, options: &Options) -> Result<(), Failure> {
+    let failed = |what: &str, e| failed(mount, &format!("remount: {what}"), e);
+    let target = if ["proc", "sys", "dev"].into_iter().any(|name| is(&mount.destination, name)) {
+        directory(root, &mount.destination)
+    } else {
+        rootfs::resolve(root, mount.destination.as_bytes(), OFlags::PATH)
+    };
+    let target = target.map_err(|e| failed("open", e))?;
+    not_procfs(mount, target.as_fd(), is_procfs(target.as_fd()))?;
+    if options.bind.is_none() {
+        reconfigure(target.as_fd(), options).map_err(|(e, what)| failed(&what, e))?;
+    }
+    match change(target.as_fd(), &exactly(options)) {
+        // Of another user namespace's mount some attributes are locked: those that nobody wants to clear may stay.
+        Err(Errno::PERM) => within_locks(target.as_fd(), options).and_then(|kept| change(target.as_fd(), &kept)),
+        other => other,
+    }
+    .map_err(|e| failed("mount_setattr", e))
+}
+
+/// Gives the file system that is mounted at `target` the options that are its own.
+fn reconfigure(target: BorrowedFd, options: &Options) -> Result<(), (Errno, String)> {
+    let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+    let context = fspick(target, "", flags).map_err(|e| (e, "fspick".into()))?;
+    let mut data = vec![if options.set & attr::RDONLY != 0 { "ro" } else { "rw" }];
+    let given = |name: &str| options.data.iter().any(|(key, _)| key == name);
+    data.extend(
+        [("sync", "async"), ("lazytime", "nolazytime")].iter().filter(|(on, _)| !given(on)).map(|(_, off)| *off),
+    );
+    let flags: Vec<_> = data.into_iter().map(|flag| (flag.to_owned(), None)).collect();
+    let configured =
+        configure(context.as_fd(), "", &flags).and_then(|()| configure(context.as_fd(), "", &options.data));
+    configured.map_err(|(e, what)| (e, explain(context.as_fd(), what)))?;
+    fsconfig_reconfigure(&context).map_err(|e| (e, explain(context.as_fd(), "reconfigure".into())))
 }
 
 /// The new file system of `mount`, attached nowhere. A tmpfs without a mode takes that of the directory it will cover.
@@ -200,9 +287,8 @@ pub(crate) fn detached(mount: &Mount, options: &Options, covers: Option<Borrowed
         // Of a file system on a disk: not even its journal may be written.
         data.push(("ro".into(), None));
     }
-    let attributes = if options.copy_up { options.set & !attr::RDONLY } else { options.set };
     let made =
-        new_filesystem(&mount.kind, &mount.source, &data, attributes).map_err(|(e, what)| failed(mount, &what, e))?;
+        new_filesystem(&mount.kind, &mount.source, &data, options.set).map_err(|(e, what)| failed(mount, &what, e))?;
     // A new mount is private, and has nothing set that could be cleared.
     let private = |(kind, _): &(u64, bool)| *kind == attr::PROPAGATION_PRIVATE;
     if options.set_all | options.clear_all != 0 || !options.propagation.iter().all(private) {

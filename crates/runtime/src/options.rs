@@ -8,10 +8,14 @@ use sys::mount::attr;
 pub struct Options {
     /// `bind` is `Some(false)`, `rbind` is `Some(true)`.
     pub bind: Option<bool>,
+    /// `remount`: change what is mounted there already. `bind` then says that the mount is meant, and not its file system.
+    pub remount: bool,
     /// Attributes to set on the mount.
     pub set: u64,
     /// Attributes to clear first.
     pub clear: u64,
+    /// Some are spoken of: a bind then has none of the others from what it is of, but for access times.
+    pub exact: bool,
     /// The same for the mount and all below it (`rro` …).
     pub set_all: u64,
     /// See `set_all`.
@@ -26,6 +30,13 @@ pub struct Options {
     pub data: Vec<(String, Option<String>)>,
 }
 
+impl Options {
+    /// Whether something is bound, and if so, with all mounts below it.
+    pub fn binds(&self) -> Option<bool> {
+        self.bind.filter(|_| !self.remount)
+    }
+}
+
 /// An option that changes attributes: its name, what it sets, what it clears.
 const ATTRIBUTES: &[(&str, u64, u64)] = &[
     ("ro", attr::RDONLY, 0),
@@ -37,17 +48,16 @@ const ATTRIBUTES: &[(&str, u64, u64)] = &[
     ("noexec", attr::NOEXEC, 0),
     ("exec", 0, attr::NOEXEC),
     ("noatime", attr::NOATIME, attr::ATIME),
-    ("atime", attr::RELATIME, attr::ATIME),
     ("relatime", attr::RELATIME, attr::ATIME),
-    // Linux knows this only as its default, which is relatime.
-    ("norelatime", attr::RELATIME, attr::ATIME),
     ("strictatime", attr::STRICTATIME, attr::ATIME),
-    ("nostrictatime", attr::RELATIME, attr::ATIME),
     ("nodiratime", attr::NODIRATIME, 0),
     ("diratime", 0, attr::NODIRATIME),
     ("nosymfollow", attr::NOSYMFOLLOW, 0),
     ("symfollow", 0, attr::NOSYMFOLLOW),
 ];
+
+/// Options that take back what was said of access times, which are then as they were, or relatime on a new mount.
+const TIMES_UNSAID: [&str; 3] = ["atime", "norelatime", "nostrictatime"];
 
 const PROPAGATION: &[(&str, u64)] = &[
     ("private", attr::PROPAGATION_PRIVATE),
@@ -62,6 +72,12 @@ const UNCHANGED: [&str; 7] = ["defaults", "silent", "loud", "async", "nomand", "
 /// Flags of every file system, which the kernel takes by their names.
 const FLAGS: [&str; 4] = ["sync", "dirsync", "mand", "lazytime"];
 
+/// What an option sets and clears of a mount and all below it; of those there is none to go back to.
+fn recursive(name: &str) -> Option<(u64, u64)> {
+    let attributes = || ATTRIBUTES.iter().find(|(n, ..)| *n == name).map(|(_, set, clear)| (*set, *clear));
+    if TIMES_UNSAID.contains(&name) { Some((attr::RELATIME, attr::ATIME)) } else { attributes() }
+}
+
 /// The propagation that `name` asks for, and whether recursively.
 pub fn propagation(name: &str) -> Option<(u64, bool)> {
     let find = |name: &str| PROPAGATION.iter().find(|(n, _)| *n == name).map(|(_, value)| *value);
@@ -70,10 +86,10 @@ pub fn propagation(name: &str) -> Option<(u64, bool)> {
 
 /// The name of every option that is not a file system's own, sorted.
 pub fn known() -> Vec<String> {
-    let attributes = ATTRIBUTES.iter().map(|(name, ..)| *name);
+    let attributes = ATTRIBUTES.iter().map(|(name, ..)| *name).chain(TIMES_UNSAID);
     let propagation = PROPAGATION.iter().map(|(name, _)| *name);
     let both: Vec<&str> = attributes.chain(propagation).collect();
-    let others = ["bind", "rbind", "tmpcopyup", "idmap", "ridmap"];
+    let others = ["bind", "rbind", "remount", "tmpcopyup", "idmap", "ridmap"];
     let recursive = both.iter().map(|name| format!("r{name}"));
     let mut all: Vec<String> =
         recursive.chain(both.iter().chain(&others).chain(&UNCHANGED).chain(&FLAGS).map(|n| n.to_string())).collect();
@@ -88,9 +104,11 @@ pub fn parse(destination: &str, kind: &str, options: &[String]) -> Result<Option
         let name = option.as_str();
         if let Some((_, set, clear)) = ATTRIBUTES.iter().find(|(n, ..)| *n == name) {
             (parsed.set, parsed.clear) = ((parsed.set & !clear) | set, (parsed.clear & !set) | clear);
-        } else if let Some((_, set, clear)) =
-            name.strip_prefix('r').and_then(|rest| ATTRIBUTES.iter().find(|(n, ..)| *n == rest))
-        {
+            parsed.exact = true;
+        } else if TIMES_UNSAID.contains(&name) {
+            (parsed.set, parsed.clear) = (parsed.set & !attr::ATIME, parsed.clear & !attr::ATIME);
+            parsed.exact = true;
+        } else if let Some((set, clear)) = name.strip_prefix('r').and_then(recursive) {
             (parsed.set_all, parsed.clear_all) = ((parsed.set_all & !clear) | set, (parsed.clear_all & !set) | clear);
         } else if let Some(change) = propagation(name) {
             parsed.propagation.push(change);
@@ -98,12 +116,12 @@ pub fn parse(destination: &str, kind: &str, options: &[String]) -> Result<Option
             match name {
                 "bind" => parsed.bind = Some(parsed.bind.unwrap_or(false)),
                 "rbind" => parsed.bind = Some(true),
+                "remount" => parsed.remount = true,
                 "tmpcopyup" => parsed.copy_up = true,
                 "idmap" => parsed.idmap = Some(parsed.idmap.unwrap_or(false)),
                 "ridmap" => parsed.idmap = Some(true),
                 "" => {}
                 _ if UNCHANGED.contains(&name) => {}
-                "remount" => return Err(refused(destination, name)),
                 _ => parsed.data.push(match name.split_once('=') {
                     Some((key, value)) => (key.into(), Some(value.into())),
                     None => (name.into(), None),
@@ -120,7 +138,7 @@ pub fn parse(destination: &str, kind: &str, options: &[String]) -> Result<Option
             return Err(refused(destination, key));
         }
     }
-    if parsed.copy_up && kind != "tmpfs" {
+    if parsed.copy_up && (kind != "tmpfs" || parsed.remount) {
         return Err(refused(destination, "tmpcopyup"));
     }
     Ok(parsed)
@@ -157,20 +175,32 @@ mod tests {
     }
 
     #[test]
-    fn norelatime_is_the_kernels_default() {
-        for name in ["norelatime", "nostrictatime", "relatime", "atime"] {
+    fn a_remount_binds_nothing() {
+        let o = of("bind", &["remount", "bind", "ro"]).unwrap();
+        assert_eq!((o.remount, o.bind, o.binds(), o.set), (true, Some(false), None, attr::RDONLY));
+        assert_eq!(of("bind", &["rbind"]).unwrap().binds(), Some(true));
+    }
+
+    #[test]
+    fn access_times() {
+        for name in ["norelatime", "nostrictatime", "atime"] {
             let o = of("bind", &["noatime", name]).unwrap();
-            assert_eq!((o.set, o.clear), (attr::RELATIME, attr::ATIME), "{name}");
+            assert_eq!((o.set, o.clear, o.exact), (0, 0, true), "{name}");
+            let o = of("bind", &[&format!("r{name}")]).unwrap();
+            assert_eq!((o.set_all, o.clear_all, o.exact), (attr::RELATIME, attr::ATIME, false), "{name}");
         }
+        let o = of("bind", &["noatime", "relatime"]).unwrap();
+        assert_eq!((o.set, o.clear), (attr::RELATIME, attr::ATIME));
     }
 
     #[test]
     fn what_cannot_be_done_is_refused_by_name() {
-        for (kind, option) in [("bind", "mode=755"), ("bind", "remount"), ("proc", "tmpcopyup"), ("bind", "bogus")] {
+        for (kind, option) in [("bind", "mode=755"), ("proc", "tmpcopyup"), ("bind", "bogus")] {
             let failure = of(kind, &[option]).unwrap_err();
             let name = option.split('=').next().unwrap();
             assert_eq!(failure.text, format!("mount option {name:?} of \"/d\" is not supported"));
         }
+        assert!(of("tmpfs", &["tmpcopyup"]).is_ok() && of("tmpfs", &["tmpcopyup", "remount"]).is_err());
         assert_eq!(propagation("rshared"), Some((attr::PROPAGATION_SHARED, true)));
         assert_eq!(propagation("rrshared"), None);
     }

@@ -121,6 +121,8 @@ pub(crate) struct Work {
     pub label: Option<(&'static str, String)>,
     pub oom_score_adj: Option<i32>,
     pub scheduler: Option<sys::sched::SchedAttr>,
+    /// The container is bound to some CPUs.
+    pub on_some_cpus: bool,
     pub io_priority: Option<(u16, u16)>,
     pub seccomp: Option<Filter>,
     /// Who gets the notifications of the filter.
@@ -174,6 +176,7 @@ impl Work {
             label: label(process)?,
             oom_score_adj: process.oom_score_adj,
             scheduler: process.scheduler.as_ref().map(privileges::scheduler).transpose()?,
+            on_some_cpus: false,
             io_priority: process.io_priority.as_ref().map(privileges::io_priority).transpose()?,
             seccomp,
             notified,
@@ -291,6 +294,8 @@ impl Plan {
             None if create.detached.is_some() => Work::idle(create.id, linux.seccomp.as_ref())?,
             None => return Err(Failure::invalid("process", "process is missing".into())),
         };
+        let cpu = linux.resources.as_ref().and_then(|resources| resources.cpu.as_ref());
+        work.on_some_cpus = cpu.is_some_and(|cpu| !cpu.cpus.is_empty());
         if create.detached.as_ref().is_some_and(|detached| detached.keeps_keyring) {
             work.keyring = None;
         }
@@ -309,7 +314,7 @@ impl Plan {
             root_readonly,
             root_propagation: propagation,
             sources: Vec::new(),
-            dev_is_bound: mounts.iter().any(|(m, o)| o.bind.is_some() && is(&m.destination, "dev")),
+            dev_is_bound: mounts.iter().any(|(m, o)| o.binds().is_some() && is(&m.destination, "dev")),
             mounts,
             devices: linux.devices.iter().map(device).collect::<Result<_, _>>()?,
             masked: linux.masked_paths.clone(),
