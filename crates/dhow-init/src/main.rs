@@ -24,16 +24,17 @@ const USAGE: &str = "usage: dhow-init supervise          start one container; th
        dhow-init init -- COMMAND …  be the first process of a container
        dhow-init reap --cgroup PATH end what a killed supervisor left behind
        dhow-init look [--make] -- PATH   say whether a path of the host is there
-       dhow-init runtime …          be an OCI runtime, as runc is one; also by a link named dhow-runtime
+       dhow-init runtime …          be an OCI runtime, as runc is one; also by a link named dhow-runtime or runc
        dhow-init --version";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
-    // By a link of this name it can be put where an engine wants a runtime's path.
+    // By a link of such a name it can be put where an engine wants a runtime's path.
     let name = arguments.next().unwrap_or_default();
-    if Path::new(&name).file_name().is_some_and(|name| name == "dhow-runtime") {
+    let name = Path::new(&name).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if let Some(name) = cli::LINKS.into_iter().find(|link| *link == name) {
         let arguments: Vec<OsString> = arguments.collect();
-        return ExitCode::from(u8::try_from(cli::run(&arguments)).unwrap_or(255));
+        return ExitCode::from(u8::try_from(cli::run(name, &arguments)).unwrap_or(255));
     }
     let verb = arguments.next().unwrap_or_default();
     let rest: Vec<OsString> = arguments.collect();
@@ -43,7 +44,9 @@ fn main() -> ExitCode {
         (Some("reap"), [option, path]) if option == "--cgroup" => reap(&path.to_string_lossy()),
         (Some("look"), [dashes, path]) if dashes == "--" => look(path.as_ref(), false),
         (Some("look"), [make, dashes, path]) if make == "--make" && dashes == "--" => look(path.as_ref(), true),
-        (Some("runtime"), arguments) => return ExitCode::from(u8::try_from(cli::run(arguments)).unwrap_or(255)),
+        (Some("runtime"), arguments) => {
+            return ExitCode::from(u8::try_from(cli::run(cli::NAME, arguments)).unwrap_or(255));
+        }
         (Some("--version"), []) => {
             println!("dhow-init {}", env!("CARGO_PKG_VERSION"));
             Ok(0)

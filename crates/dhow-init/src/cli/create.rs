@@ -13,19 +13,19 @@ use std::path::{Path, PathBuf};
 /// `create`
 pub fn create(global: &Global, given: &Given, inherited: Inherited) -> Result<i32> {
     let made = Making::begin(given, inherited, true).and_then(|making| making.create(global, streams::own()));
-    made.map(|_| 0).map_err(|Error(text)| Error(format!("dhow create failed: {text}")))
+    made.map(|_| 0).map_err(global.failed("create"))
 }
 
 /// `run`
 pub fn run(global: &Global, given: &Given, inherited: Inherited) -> Result<i32> {
-    let failed = |Error(text)| Error(format!("dhow run failed: {text}"));
+    let failed = global.failed("run");
     let detach = given.is("detach");
-    let making = Making::begin(given, inherited, detach).map_err(failed)?;
+    let making = Making::begin(given, inherited, detach).map_err(&failed)?;
     if making.spec.process.is_none() {
         return Err(failed(Error("process property must not be empty".into())));
     }
     if detach {
-        let made = making.create(global, streams::own()).map_err(failed)?;
+        let made = making.create(global, streams::own()).map_err(&failed)?;
         return match made.start() {
             Ok(()) => Ok(0),
             Err(error) => {
@@ -41,15 +41,15 @@ pub fn run(global: &Global, given: &Given, inherited: Inherited) -> Result<i32> 
         }
     }
     let terminal = making.terminal();
-    let (mut foreground, stdio) = Foreground::prepare(terminal).map_err(failed)?;
-    let mut made = making.create(global, stdio).map_err(failed)?;
+    let (mut foreground, stdio) = Foreground::prepare(terminal).map_err(&failed)?;
+    let mut made = making.create(global, stdio).map_err(&failed)?;
     let joined = made.terminal.take().map_or(Ok(()), |master| foreground.join(master));
     let ended = joined.and_then(|()| made.start()).and_then(|()| foreground.serve(made.parked.pid));
     drop(foreground);
     if ended.is_err() || !given.is("keep") {
         made.undo(global);
     }
-    ended.map_err(failed)
+    ended.map_err(&failed)
 }
 
 /// `start`

@@ -2,7 +2,7 @@
 //! out with a warning. Other engines' defaults have such things, and so has the OCI's own suite.
 
 use super::Global;
-use oci::runtime::{Linux, Mount, Process, Spec};
+use oci::runtime::{DeviceRule, Linux, Mount, Process, Spec};
 use std::collections::BTreeSet;
 
 /// What a tmpfs is given, and a bind of an existing file system has no use for.
@@ -22,6 +22,20 @@ pub fn configuration(global: &Global, spec: &mut Spec) {
         global.log.warn(&format!("mountLabel {label:?} has no effect: this host has no SELinux"));
     }
     spec.mounts.iter_mut().for_each(|mount| bind(global, mount));
+    let resources = spec.linux.as_mut().and_then(|linux| linux.resources.as_mut());
+    resources.into_iter().flat_map(|resources| &mut resources.devices).for_each(|rule| device_access(global, rule));
+}
+
+/// The kernel knows of three ways to get at a device.
+fn device_access(global: &Global, rule: &mut DeviceRule) {
+    let given = rule.access.clone();
+    rule.access.retain(|way| "rwm".contains(way));
+    // Without any it would be a rule for all of them.
+    if !rule.access.is_empty() && rule.access != given {
+        global.log.warn(&format!("device access {given:?} is taken for {:?}: there are only r, w and m", rule.access));
+    } else {
+        rule.access = given;
+    }
 }
 
 /// Of a process: capabilities that cannot be given, and labels of a security module that this host does not have, so that there
@@ -29,7 +43,9 @@ pub fn configuration(global: &Global, spec: &mut Spec) {
 pub fn process(global: &Global, process: &mut Process, linux: Option<&Linux>) {
     capabilities(global, process, linux);
     let named = |label: &mut Option<String>, there: bool| label.take_if(|_| !there).filter(|label| !label.is_empty());
-    if let Some(profile) = named(&mut process.apparmor_profile, runtime::has_apparmor()) {
+    // Without it everything is unconfined.
+    let profile = named(&mut process.apparmor_profile, runtime::has_apparmor());
+    if let Some(profile) = profile.filter(|profile| profile != "unconfined") {
         global.log.warn(&format!("apparmorProfile {profile:?} has no effect: this host has no AppArmor"));
     }
     if let Some(label) = named(&mut process.selinux_label, runtime::has_selinux()) {

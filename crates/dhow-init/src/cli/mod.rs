@@ -84,8 +84,16 @@ impl Error {
     }
 }
 
+/// What it calls itself without a link.
+pub const NAME: &str = "dhow-init runtime";
+
+/// Names of links under which the program is this alone, and calls itself so.
+pub const LINKS: [&str; 2] = ["dhow-runtime", "runc"];
+
 /// What holds for every command.
 pub struct Global {
+    /// What it was called as, in front of what it says.
+    name: &'static str,
     root: PathBuf,
     /// It was named by `--root`.
     root_given: bool,
@@ -94,54 +102,63 @@ pub struct Global {
     systemd: bool,
 }
 
-/// Runs one command and returns its exit code.
-pub fn run(arguments: &[OsString]) -> i32 {
+impl Global {
+    /// `error` of a command that makes containers.
+    fn failed(&self, command: &str) -> impl Fn(Error) -> Error {
+        let who = if self.name == "runc" { "runc" } else { "dhow" };
+        let what = format!("{who} {command} failed");
+        move |Error(text)| Error(format!("{what}: {text}"))
+    }
+}
+
+/// Runs one command and returns its exit code; `name` is what the program was called as.
+pub fn run(name: &'static str, arguments: &[OsString]) -> i32 {
     let Some(words) = arguments.iter().map(|a| a.to_str().map(str::to_owned)).collect::<Option<Vec<String>>>() else {
-        eprintln!("dhow-init runtime: an argument is not UTF-8");
+        eprintln!("{name}: an argument is not UTF-8");
         return 1;
     };
-    let parsed = options::parse(&words);
+    let parsed = options::parse(name, &words);
     let (global, command) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => {
-            println!("Incorrect Usage.\n\n{}", options::usage(None));
+            println!("Incorrect Usage.\n\n{}", options::usage(name, None));
             eprintln!("{}", error.0);
             return 1;
         }
     };
     match command {
-        Command::Help(name) => {
-            println!("{}", options::usage(name));
+        Command::Help(command) => {
+            println!("{}", options::usage(name, command));
             0
         }
         Command::Version => {
-            println!("dhow-init runtime version {}\nspec: {}", env!("CARGO_PKG_VERSION"), features::SPEC);
+            println!("{name} version {}\nspec: {}", env!("CARGO_PKG_VERSION"), features::SPEC);
             0
         }
-        Command::Named(name, given) => {
-            if ["create", "run", "exec"].contains(&name)
-                && let Err(error) = seclude(arguments)
+        Command::Named(command, given) => {
+            if ["create", "run", "exec"].contains(&command)
+                && let Err(error) = seclude(name, arguments)
             {
                 eprintln!("{}", error.0);
                 return 1;
             }
             // Descriptors that were handed to this process first: nothing of its own may take their numbers.
             let inherited = streams::Inherited::take(given.number("preserve-fds"));
-            let global = match begin(&global) {
+            let global = match begin(name, &global) {
                 Ok(global) => global,
                 Err(error) => {
                     eprintln!("{}", error.0);
                     return 1;
                 }
             };
-            global.log.debug(&format!("{name} {:?} below {}", given.arguments, global.root.display()));
-            if std::env::var_os("NOTIFY_SOCKET").is_some() && ["create", "run"].contains(&name) {
+            global.log.debug(&format!("{command} {:?} below {}", given.arguments, global.root.display()));
+            if std::env::var_os("NOTIFY_SOCKET").is_some() && ["create", "run"].contains(&command) {
                 global.log.warn("NOTIFY_SOCKET is not passed on to the container");
             }
-            let done = inherited.and_then(|inherited| dispatch(name, &global, &given, inherited));
+            let done = inherited.and_then(|inherited| dispatch(command, &global, &given, inherited));
             done.unwrap_or_else(|error| {
                 global.log.error(&error.0);
-                if name == "exec" { 255 } else { 1 }
+                if command == "exec" { 255 } else { 1 }
             })
         }
     }
@@ -149,7 +166,7 @@ pub fn run(arguments: &[OsString]) -> i32 {
 
 /// Executes this program again by a file that nobody can write to: what runs in a container may reach it by
 /// `/proc/<pid>/exe`. Comes back when it is so already.
-fn seclude(arguments: &[OsString]) -> Result<()> {
+fn seclude(name: &str, arguments: &[OsString]) -> Result<()> {
     use rustix::fs::StatVfsMountFlags;
     let own = File::open("/proc/self/exe").map_err(Error::io("open /proc/self/exe"))?;
     let sealed = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
@@ -171,8 +188,8 @@ fn seclude(arguments: &[OsString]) -> Result<()> {
         }
     };
     let text = |s: &OsStr| CString::new(s.as_bytes()).map_err(|_| Error("an argument contains a NUL".into()));
-    let words =
-        [OsStr::new("dhow-init"), OsStr::new("runtime")].into_iter().chain(arguments.iter().map(OsString::as_os_str));
+    let called: &[&str] = if name == NAME { &["dhow-init", "runtime"] } else { &[name] };
+    let words = called.iter().map(OsStr::new).chain(arguments.iter().map(OsString::as_os_str));
     let env = std::env::vars_os().map(|(name, value)| {
         let mut variable = name;
         variable.push("=");
@@ -183,7 +200,7 @@ fn seclude(arguments: &[OsString]) -> Result<()> {
     Err(Error::errno("execute this program again")(command.execveat(copy.as_fd())))
 }
 
-fn begin(given: &Given) -> Result<Global> {
+fn begin(name: &'static str, given: &Given) -> Result<Global> {
     let log = Log::open(given.value("log"), given.value("log-format"), given.is("debug"))?;
     if let Some(rootless) = given.value("rootless")
         && !["true", "false", "auto", "", "1", "0"].contains(&rootless.to_lowercase().as_str())
@@ -201,7 +218,7 @@ fn begin(given: &Given) -> Result<Global> {
     if root.components().all(|part| !matches!(part, std::path::Component::Normal(_))) {
         return Error::new("Option --root argument should not be set to /");
     }
-    Ok(Global { root, root_given: given.value("root").is_some(), log, systemd: given.is("systemd-cgroup") })
+    Ok(Global { name, root, root_given: given.value("root").is_some(), log, systemd: given.is("systemd-cgroup") })
 }
 
 fn dispatch(name: &str, global: &Global, given: &Given, inherited: streams::Inherited) -> Result<i32> {

@@ -232,7 +232,7 @@ impl Given {
 }
 
 /// Reads a whole command line.
-pub fn parse(words: &[String]) -> Result<(Given, Command)> {
+pub fn parse(called: &str, words: &[String]) -> Result<(Given, Command)> {
     let mut global = Given::default();
     let mut rest = words.iter();
     let mut command = None;
@@ -286,7 +286,7 @@ pub fn parse(words: &[String]) -> Result<(Given, Command)> {
             () if count < fewest => ("a minimum of", fewest),
             () => ("a maximum of", most),
         };
-        return Error::new(format!("dhow-init runtime: {:?} requires {how} {number} argument(s)", known.name));
+        return Error::new(format!("{called}: {:?} requires {how} {number} argument(s)", known.name));
     }
     Ok((global, Command::Named(known.name, given)))
 }
@@ -327,7 +327,7 @@ fn option<'a>(
 }
 
 /// How a command is used, or all are.
-pub fn usage(name: Option<&str>) -> String {
+pub fn usage(called: &str, name: Option<&str>) -> String {
     let line = |known: &Known| {
         let letter = known.1.map_or(String::new(), |c| format!(", -{c}"));
         format!("   --{}{letter}{}\n", known.0, known.2.map_or(String::new(), |value| format!(" {value}")))
@@ -336,7 +336,7 @@ pub fn usage(name: Option<&str>) -> String {
         Some(known) => {
             let options: String = known.options.iter().map(line).collect();
             format!(
-                "NAME:\n   dhow-init runtime {0} - {1}\n\nUSAGE:\n   dhow-init runtime {0} [options] {2}\n\nOPTIONS:\n{options}",
+                "NAME:\n   {called} {0} - {1}\n\nUSAGE:\n   {called} {0} [options] {2}\n\nOPTIONS:\n{options}",
                 known.name, known.about, known.arguments.2
             )
         }
@@ -344,7 +344,7 @@ pub fn usage(name: Option<&str>) -> String {
             let commands: String = COMMANDS.iter().map(|k| format!("   {:<12}{}\n", k.name, k.about)).collect();
             let options: String = GLOBAL.iter().map(line).collect();
             format!(
-                "NAME:\n   dhow-init runtime - an OCI runtime\n\nUSAGE:\n   dhow-init runtime [global options] command \
+                "NAME:\n   {called} - Open Container Initiative runtime\n\nUSAGE:\n   {called} [global options] command \
                  [options] [arguments]\n\nCOMMANDS:\n{commands}\nGLOBAL OPTIONS:\n{options}"
             )
         }
@@ -356,7 +356,7 @@ mod tests {
     use super::*;
 
     fn of(line: &str) -> Result<(Given, Command)> {
-        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        parse("dhow-runtime", &line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
     }
 
     fn named(line: &str) -> (&'static str, Given) {
@@ -402,9 +402,9 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (line, text) in [
-            ("state", "dhow-init runtime: \"state\" requires exactly 1 argument(s)"),
-            ("kill", "dhow-init runtime: \"kill\" requires a minimum of 1 argument(s)"),
-            ("kill a b c", "dhow-init runtime: \"kill\" requires a maximum of 2 argument(s)"),
+            ("state", "dhow-runtime: \"state\" requires exactly 1 argument(s)"),
+            ("kill", "dhow-runtime: \"kill\" requires a minimum of 1 argument(s)"),
+            ("kill a b c", "dhow-runtime: \"kill\" requires a maximum of 2 argument(s)"),
             ("state --nosuch c", "flag provided but not defined: -nosuch"),
             ("create c --bundle", "flag needs an argument: -bundle"),
             ("delete --force=maybe c", "invalid boolean value \"maybe\" for -force: parse error"),

@@ -105,10 +105,21 @@ fn what_a_listener_needs() {
         refused(json!({"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/x"})),
         "seccomp: SCMP_ACT_NOTIFY cannot be used as default action"
     );
+    for name in ["sendmsg", "write"] {
+        assert_eq!(
+            refused(json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/x", "syscalls": rule(name)})),
+            format!("seccomp: SCMP_ACT_NOTIFY cannot be used for the {name} syscall")
+        );
+    }
     assert_eq!(
-        refused(json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/x", "syscalls": rule("sendmsg")})),
-        "seccomp: SCMP_ACT_NOTIFY cannot be used for the sendmsg syscall"
+        refused(json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"})),
+        "seccomp: listenerMetadata needs a listenerPath"
     );
+    // One that nothing is for stands idle.
+    let mut world = World::new(&["true"]);
+    world.spec["linux"]["seccomp"] =
+        json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/nosuch", "listenerMetadata": "x"});
+    world.does("run c").fine();
 }
 
 #[test]
@@ -119,7 +130,10 @@ fn a_listener_that_is_not_there_stops_the_start() {
         "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
     });
     let text = world.does("create c").refused(1);
-    assert!(text.ends_with("send the seccomp listener to /nosuch/listener: no such file or directory"), "{text}");
+    assert!(
+        text.ends_with("failed to connect with seccomp agent /nosuch/listener: no such file or directory"),
+        "{text}"
+    );
     world.is_empty();
 }
 
@@ -138,6 +152,17 @@ fn without_pivot_root() {
     let world = World::sh("ls /; ls /..");
     let shown = world.does("run --no-pivot c").fine();
     assert_eq!(shown, "bin\ndev\netc\nproc\nsys\ntmp\n".repeat(2));
+    world.is_empty();
+    // Nor does it get at a procfs without the container's masks by users of its own.
+    let mut world = World::new(&["busybox", "unshare", "-mrpf", "mount", "-t", "proc", "none", "/proc"]);
+    world.spec["linux"]["maskedPaths"] = json!(["/proc/meminfo"]);
+    let capabilities = json!(["CAP_SETFCAP", "CAP_SETUID", "CAP_SETGID"]);
+    world.spec["process"]["capabilities"] =
+        json!({"bounding": capabilities, "effective": capabilities, "permitted": capabilities});
+    for line in ["run c", "run --no-pivot c"] {
+        let said = world.does(line);
+        assert_eq!((said.code, said.err.contains("ermission")), (1, true), "{line}: {said:?}");
+    }
     world.is_empty();
 }
 
@@ -188,6 +213,21 @@ fn a_user_namespace_of_another_container_is_joined() {
     assert_eq!(lines, ["0", "1", namespace.as_str(), "0 200000 65536", "box"], "{said:?}");
     world.is_empty();
 
+    // A network of the host's users, over which that user namespace gives no right.
+    let network = world.dir.join("network");
+    std::fs::write(&network, "").unwrap();
+    let script = "mount --bind /proc/self/ns/net \"$1\"";
+    let made = std::process::Command::new("unshare")
+        .args(["--net", "sh", "-c", script, "sh", network.to_str().unwrap()])
+        .status();
+    assert!(made.unwrap().success());
+    world.spec["process"]["args"] = json!(["readlink", "/proc/self/ns/net"]);
+    world.spec["linux"]["namespaces"][5]["path"] = json!(network);
+    let said = world.does("run c");
+    let number = std::fs::metadata(&network).unwrap().ino();
+    assert!(std::process::Command::new("umount").arg(&network).status().unwrap().success());
+    assert_eq!(said.fine(), format!("net:[{number}]\n"));
+    world.spec["linux"]["namespaces"][5]["path"] = json!(format!("/proc/{pid}/ns/net"));
     world.spec["process"]["args"] = json!(["sleep", "1000"]);
     world.does("run -d c").fine();
     assert_eq!(world.does("exec c id -u").fine(), "0\n");
@@ -244,7 +284,10 @@ fn what_nobody_here_could_enforce_is_left_out_with_a_warning() {
     world.spec["mounts"].as_array_mut().unwrap().push(json!(
         {"destination": "/etc/file", "type": "bind", "source": source, "options": ["bind", "ro", "mode=755", "size=1k"]}
     ));
-    let mut warned = vec!["mode=755", "size=1k"];
+    world.spec["linux"]["resources"] = json!({"devices": [
+        {"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwa"},
+    ]});
+    let mut warned = vec!["mode=755", "size=1k", "rwa"];
     if !std::path::Path::new("/sys/module/apparmor").exists() {
         world.spec["process"]["apparmorProfile"] = json!("some-profile");
         warned.push("some-profile");
@@ -259,8 +302,19 @@ fn what_nobody_here_could_enforce_is_left_out_with_a_warning() {
     assert_eq!(said.err.lines().count(), warned.len(), "{said:?}");
     for word in warned {
         let line = said.err.lines().find(|line| line.contains(word)).unwrap_or_else(|| panic!("no {word} in {said:?}"));
-        assert!(line.contains("level=warning") && line.contains("has no effect"), "{line}");
+        let why = if word == "rwa" { "there are only r, w and m" } else { "has no effect" };
+        assert!(line.contains("level=warning") && line.contains(why), "{line}");
     }
+    // Nothing is left out of what asks for nothing, and a rule for no way at all is none.
+    let mut world = World::new(&["true"]);
+    if !std::path::Path::new("/sys/module/apparmor").exists() {
+        world.spec["process"]["apparmorProfile"] = json!("unconfined");
+    }
+    (world.spec["process"]["selinuxLabel"], world.spec["linux"]["mountLabel"]) = (json!(""), json!(""));
+    world.does("run c").fine();
+    world.spec["linux"]["resources"] = json!({"devices": [{"allow": true, "type": "c", "access": "x"}]});
+    assert!(world.does("run c").refused(1).ends_with("the access is not of r, w and m"));
+    world.is_empty();
 }
 
 #[test]
@@ -306,6 +360,104 @@ fn mounts_are_listed_in_their_order() {
     assert_eq!(places, ["/tmp/0", "/tmp/1", "/tmp/2", "/tmp/3"]);
     let shared = out.lines().filter(|l| l.contains(" /tmp/") && l.contains(" shared:")).count();
     assert_eq!(shared, 2, "{out}");
+}
+
+#[test]
+fn a_bind_has_the_attributes_that_are_asked_for() {
+    use std::process::Command;
+    // On the host it is mounted with some of its own.
+    let mut world = World::new(&["grep", " /data ", "/proc/self/mountinfo"]);
+    let data = world.dir.join("data");
+    std::fs::create_dir(&data).unwrap();
+    let host = |program: &str, options: &[&str]| {
+        assert!(Command::new(program).args(options).arg(&data).status().unwrap().success(), "{program}");
+    };
+    host("mount", &["-t", "tmpfs", "none"]);
+    host("mount", &["-o", "remount,bind,ro,nodev,noexec,noatime"]);
+    world.spec["mounts"].as_array_mut().unwrap().push(json!({"destination": "/data", "source": data}));
+    let options = |world: &mut World, options: &[&str]| {
+        world.spec["mounts"][3]["options"] = json!(["bind"]);
+        world.spec["mounts"][3]["options"].as_array_mut().unwrap().extend(options.iter().map(|o| json!(o)));
+        let said = world.does("run c");
+        if said.code == 0 { said.out.split(' ').nth(5).unwrap().to_owned() } else { said.refused(1) }
+    };
+    let mut shown = Vec::new();
+    for given in [&[][..], &["rprivate"], &["nosuid"], &["rw", "norelatime"], &["nodiratime"], &["strictatime", "rro"]]
+    {
+        shown.push(options(&mut world, given));
+    }
+    // With users of its own a container is held to what the host's has.
+    chown(world.dir.join("bundle"), Some(100_000), Some(100_000)).unwrap();
+    world.spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    world.spec["linux"]["uidMappings"] = map(0, 100_000, 65_536);
+    world.spec["linux"]["gidMappings"] = map(0, 100_000, 65_536);
+    let mut held = Vec::new();
+    for given in [&["nosuid"][..], &["noatime"], &["rw"], &["relatime"]] {
+        held.push(options(&mut world, given));
+    }
+    host("umount", &[]);
+    let all = "ro,nodev,noexec,noatime";
+    assert_eq!(shown, [all, all, "rw,nosuid,noatime", "rw,noatime", "rw,nodiratime,relatime", "ro"]);
+    assert_eq!(held[..2], ["ro,nosuid,nodev,noexec,noatime", all]);
+    for refused in &held[2..] {
+        assert!(refused.ends_with("to rootfs at \"/data\": mount_setattr: operation not permitted"), "{refused}");
+    }
+}
+
+#[test]
+fn what_is_read_only_is_so_when_all_is_mounted() {
+    let mut world = World::sh("grep -E ' (/dev|/tmp) ' /proc/self/mountinfo; cat /tmp/below/file");
+    let below = world.dir.join("below");
+    std::fs::create_dir(&below).unwrap();
+    std::fs::write(below.join("file"), "seen\n").unwrap();
+    world.spec["mounts"][1]["options"] = json!(["nosuid", "mode=755", "ro"]);
+    world.spec["mounts"].as_array_mut().unwrap().extend([
+        json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["ro"]}),
+        json!({"destination": "/tmp/below", "source": below, "options": ["bind"]}),
+    ]);
+    let out = world.does("run c").fine();
+    let attributes: Vec<&str> = out.lines().filter_map(|line| line.split(' ').nth(5)).collect();
+    assert_eq!(attributes, ["ro,nosuid,relatime", "ro,relatime"], "{out}");
+    assert!(out.ends_with("\nseen\n"), "{out}");
+}
+
+#[test]
+fn a_remount_changes_what_is_mounted_there() {
+    let mut world = World::new(&["cat", "/proc/self/mountinfo"]);
+    let data = world.dir.join("data");
+    std::fs::create_dir(&data).unwrap();
+    let bind =
+        json!({"destination": "/data", "type": "bind", "source": data, "options": ["bind", "nosuid", "noatime"]});
+    let mounts = world.spec["mounts"].as_array_mut().unwrap();
+    mounts.extend([
+        bind.clone(),
+        json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nodev", "size=8k"]}),
+        // The mount alone: what is not asked for is taken away, but for access times of which nothing is said.
+        json!({"destination": "/data", "type": "bind", "source": data, "options": ["remount", "bind", "ro"]}),
+        // And the file system.
+        json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["remount", "ro", "noexec", "size=64k"]}),
+        json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["remount", "ro", "strictatime"]}),
+    ]);
+    let out = world.does("run c").fine();
+    let of = |place: &str| -> (String, String) {
+        let lines: Vec<&str> = out.lines().filter(|line| line.split(' ').nth(4) == Some(place)).collect();
+        assert_eq!(lines.len(), 1, "{place} in {out}");
+        (lines[0].split(' ').nth(5).unwrap().into(), lines[0].rsplit(' ').next().unwrap().into())
+    };
+    assert_eq!(of("/data").0, "ro,noatime");
+    let (mount, file_system) = of("/tmp");
+    assert_eq!(mount, "ro,noexec,relatime");
+    assert!(file_system.starts_with("ro,") && file_system.contains("size=64k"), "{file_system}");
+    let (mount, file_system) = of("/dev");
+    assert_eq!((mount.as_str(), file_system.starts_with("ro")), ("ro", true), "{file_system}");
+    std::fs::write(data.join("file"), "the host's is as it was").unwrap();
+
+    // Nothing is mounted there.
+    world.spec["mounts"] =
+        json!([world.spec["mounts"][0], {"destination": "/tmp", "options": ["remount", "bind", "ro"]}]);
+    let text = world.does("run c").refused(1);
+    assert!(text.ends_with("to rootfs at \"/tmp\": remount: mount_setattr: invalid argument"), "{text}");
+    world.is_empty();
 }
 
 #[test]
@@ -360,6 +512,21 @@ fn what_its_maker_is_bound_to_does_not_bind_it() {
     assert!(count(rustix::thread::sched_getaffinity(pid).unwrap()) >= own.count() as usize);
     let list = bound(&["exec", "c", "grep", "Cpus_allowed_list", "/proc/self/status"]);
     assert_ne!(list, "Cpus_allowed_list:\t0\n");
+}
+
+#[test]
+fn a_deadline_needs_every_cpu() {
+    if rustix::thread::sched_getaffinity(None).unwrap().count() < 2 {
+        eprintln!("SKIPPED, needs two CPUs");
+        return;
+    }
+    let mut world = World::new(&["true"]);
+    world.spec["linux"]["resources"] = json!({"cpu": {"cpus": "0"}});
+    world.spec["process"]["scheduler"] =
+        json!({"policy": "SCHED_DEADLINE", "runtime": 42_000, "deadline": 1_000_000, "period": 1_000_000});
+    let text = world.does("run c").refused(1);
+    assert!(text.contains("process scheduler can't be used together with AllowedCPUs"), "{text}");
+    world.is_empty();
 }
 
 #[test]

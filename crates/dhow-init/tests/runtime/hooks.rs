@@ -113,7 +113,10 @@ fn poststart_hooks_run_whatever_became_of_the_command() {
     world.does("create c").fine();
     let text = world.does("start c").refused(1);
     assert!(text.contains("error running startContainer hook #0: exit status 1"), "{text}");
-    assert_eq!((&told(&world, "poststart")["status"], read(&world, "order")), (&json!("stopped"), "poststart\n".into()));
+    assert_eq!(
+        (&told(&world, "poststart")["status"], read(&world, "order")),
+        (&json!("stopped"), "poststart\n".into())
+    );
     world.does("delete c").fine();
     world.is_empty();
 }
@@ -134,6 +137,19 @@ fn poststop_failing_is_told_by_who_deletes_and_leaves_nothing() {
     assert_eq!(said.code, 0);
     assert!(said.err.contains("level=warning msg=\"error running poststop hook #1: exit status 1"), "{}", said.err);
     assert_eq!(read(&world, "order"), "first\n".repeat(3));
+    world.is_empty();
+}
+
+#[test]
+fn one_that_a_filter_ends() {
+    let mut world = World::new(&["true"]);
+    std::os::unix::fs::symlink("busybox", world.rootfs().join("bin/mkdir")).unwrap();
+    world.spec["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL"}]});
+    world.spec["process"]["rlimits"] = json!([{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]);
+    world.spec["hooks"] = json!({"startContainer": [{"path": "/bin/mkdir", "args": ["mkdir", "/tmp/x"]}]});
+    let text = world.does("run c").refused(1);
+    assert!(text.contains("error running startContainer hook #0: signal: bad system call, output: "), "{text}");
     world.is_empty();
 }
 

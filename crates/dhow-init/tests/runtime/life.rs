@@ -1,5 +1,6 @@
 use crate::world::*;
 use serde_json::{Value, json};
+use std::path::Path;
 
 #[test]
 fn run_gives_the_commands_exit_code() {
@@ -108,6 +109,42 @@ fn exec_in_every_way() {
 }
 
 #[test]
+fn exec_in_a_cgroup_below() {
+    let world = World::sleeper();
+    world.does("run -d c").fine();
+    let v1 = Path::new("/sys/fs/cgroup/devices").exists();
+    std::fs::create_dir(world.cgroup().join("sub")).unwrap();
+    let line = |cgroup: &str| world.run(&["exec", "--cgroup", cgroup, "c", "grep", ":", "/proc/self/cgroup"]);
+    let named = if v1 { "devices:sub" } else { "sub" };
+    assert!(line(named).fine().contains(&format!("/{}/sub\n", world.name)));
+    assert!(!line("/").fine().contains("/sub\n"));
+    let failed =
+        format!("exec failed: error adding pid to /{}/nosuch/cgroup.procs: no such file or directory", world.name);
+    assert_eq!(line("nosuch").refused(255), failed);
+    assert_eq!(line("..").refused(255), "exec failed: .. is not a sub cgroup path");
+    assert_eq!(line("nosuch:sub").refused(255), "exec failed: unknown controller nosuch in SubCgroupPaths");
+    // Of all controllers alike.
+    if v1 {
+        assert!(line("devices:nosuch").refused(255).ends_with("/nosuch/cgroup.procs: no such file or directory"));
+        for controller in std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+            let own = controller.path().join(&world.name);
+            if own.exists() {
+                std::fs::create_dir_all(own.join("sub")).unwrap();
+                // Nobody can be in one that has none of them.
+                for file in ["cpuset.cpus", "cpuset.mems"].into_iter().filter(|file| own.join(file).exists()) {
+                    let value = std::fs::read(own.join(file)).unwrap();
+                    std::fs::write(own.join("sub").join(file), value).unwrap();
+                }
+            }
+        }
+        let shown = line("sub").fine();
+        assert!(shown.matches(&format!("/{}/sub\n", world.name)).count() > 1, "{shown}");
+    }
+    world.does("delete -f c").fine();
+    world.is_empty();
+}
+
+#[test]
 fn exec_into_a_created_container() {
     let world = World::sleeper();
     world.does("create c").fine();
@@ -201,6 +238,21 @@ fn update_changes_limits() {
 }
 
 #[test]
+fn update_shortens_realtime_and_its_period_at_once() {
+    if !Path::new("/sys/fs/cgroup/cpu/cpu.rt_period_us").exists() {
+        eprintln!("SKIPPED, needs cgroup v1 with real-time scheduling of groups");
+        return;
+    }
+    let mut world = World::sleeper();
+    world.spec["linux"]["resources"] = json!({"cpu": {"realtimePeriod": 1_000_000, "realtimeRuntime": 50_000}});
+    world.does("run -d c").fine();
+    world.does("update --cpu-rt-period 10000 --cpu-rt-runtime 300 c").fine();
+    let of =
+        |file: &str| std::fs::read_to_string(Path::new("/sys/fs/cgroup/cpu").join(&world.name).join(file)).unwrap();
+    assert_eq!((of("cpu.rt_period_us").as_str(), of("cpu.rt_runtime_us").as_str()), ("10000\n", "300\n"));
+}
+
+#[test]
 fn events_tell_of_usage() {
     let world = World::sleeper();
     world.does("run -d c").fine();
@@ -263,15 +315,27 @@ fn the_program_cannot_be_written_to_from_inside() {
 
 #[test]
 fn a_link_of_its_name_is_the_runtime_alone() {
-    let world = World::new(&["true"]);
-    let link = world.dir.join("dhow-runtime");
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_dhow-init"), &link).unwrap();
-    let (command, _) = world.command(&["run", "c"]);
-    let arguments: Vec<_> = command.get_args().skip(1).collect();
-    let mut child =
-        std::process::Command::new(&link).args(arguments).current_dir(world.dir.join("bundle")).spawn().unwrap();
-    assert_eq!(wait(&mut child), 0);
-    world.is_empty();
+    for (name, who) in [("dhow-runtime", "dhow"), ("runc", "runc")] {
+        let world = World::new(&["true"]);
+        let link = world.dir.join(name);
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_dhow-init"), &link).unwrap();
+        let by_link = |line: &[&str]| {
+            let (command, out) = world.command(line);
+            let mut by_link = std::process::Command::new(&link);
+            by_link.args(command.get_args().skip(1)).current_dir(world.dir.join("bundle"));
+            let file = |path: &Path| std::fs::File::create(path).unwrap();
+            by_link.stdout(file(&out)).stderr(file(&out.with_extension("err")));
+            let code = wait(&mut by_link.spawn().unwrap());
+            let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+            Said { code, out: read(&out), err: read(&out.with_extension("err")) }
+        };
+        by_link(&["run", "c"]).fine();
+        world.is_empty();
+        // And it calls itself so.
+        assert!(by_link(&["run", "--bundle", "/nosuch", "c"]).refused(1).starts_with(&format!("{who} run failed: ")));
+        assert!(by_link(&["--version"]).fine().starts_with(&format!("{name} version ")));
+        assert!(by_link(&["delete", "-h"]).fine().starts_with(&format!("NAME:\n   {name} delete - ")));
+    }
 }
 
 #[test]

@@ -68,6 +68,28 @@ fn an_ordinary_user_runs_a_container() {
 }
 
 #[test]
+fn a_remount_leaves_what_is_locked() {
+    // Mounted for others before, without set-user-ID programs: so it stays.
+    let Some(mut world) = world(&["grep", " /data ", "/proc/self/mountinfo"]) else { return };
+    let data = world.dir.join("data");
+    std::fs::create_dir(&data).unwrap();
+    let mounted = |program: &str, options: &[&str]| {
+        assert!(Command::new(program).args(options).arg(&data).status().unwrap().success(), "{program}");
+    };
+    mounted("mount", &["-t", "tmpfs", "-o", "nosuid,nodev,mode=755", "none"]);
+    world.spec["mounts"].as_array_mut().unwrap().extend([
+        json!({"destination": "/data", "source": data, "options": ["bind"]}),
+        json!({"destination": "/data", "options": ["bind", "remount", "ro"]}),
+    ]);
+    let kept = run(&world, &["run", "c"]);
+    world.spec["mounts"][5]["options"] = json!(["bind", "remount", "suid"]);
+    let asked = run(&world, &["run", "c"]);
+    mounted("umount", &[]);
+    assert!(kept.fine().contains(" /data ro,nosuid,nodev,"));
+    assert!(asked.refused(1).ends_with("remount: mount_setattr: operation not permitted"));
+}
+
+#[test]
 fn its_whole_life() {
     let Some(mut world) = world(&["/bin/sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.05; done"]) else { return };
     assert_eq!(run(&world, &["create", "c"]).fine(), "");
