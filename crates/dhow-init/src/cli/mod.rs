@@ -132,7 +132,10 @@ pub fn run(name: &'static str, arguments: &[OsString]) -> i32 {
             0
         }
         Command::Version => {
-            println!("{name} version {}\nspec: {}", env!("CARGO_PKG_VERSION"), features::SPEC);
+            let version = env!("CARGO_PKG_VERSION");
+            // Engines look for all three lines.
+            let commit = option_env!("DHOW_COMMIT").unwrap_or(version);
+            println!("{name} version {version}\ncommit: {commit}\nspec: {}", features::SPEC);
             0
         }
         Command::Named(command, given) => {

@@ -182,6 +182,7 @@ fn a_command_line_that_is_none() {
     }
     let version = world.does("--version").fine();
     assert!(version.starts_with("dhow-init runtime version ") && version.ends_with("\nspec: 1.3.0\n"), "{version}");
+    assert!(version.lines().nth(1).unwrap().starts_with("commit: "), "{version}");
     assert!(world.does("help").fine().contains("   create "));
     assert!(world.does("exec --help").fine().contains("--ignore-paused"));
 }
