@@ -48,8 +48,9 @@ pub(crate) fn open_sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Failure>
     let idmapped = |mount: &Mount, options: &Options| options.idmap.is_some() || !mount.uid_mappings.is_empty();
     // With an ordinary user's rights mounts can be cloned only inside.
     let in_user = plan.namespaces.has_user() && !plan.rootless;
-    let wanted =
-        |(mount, options): &(&Mount, &Options)| options.binds().is_some() && (in_user || idmapped(mount, options));
+    let wanted = |(mount, options): &(&Mount, &Options)| {
+        options.binds().is_some() && options.inside.is_none() && (in_user || idmapped(mount, options))
+    };
     if !all.clone().any(|one| wanted(&one)) {
         return Ok(Vec::new());
     }

@@ -210,6 +210,12 @@ fn mount_one(root: BorrowedFd, plan: &Plan, n: usize, source: Option<OwnedFd>, m
         }
         return mount::remount(root, mount, options);
     }
+    if let (Some(path), Some(recursive)) = (&options.inside, options.binds()) {
+        let source = rootfs::resolve(root, path.as_bytes(), OFlags::PATH);
+        let tree = source.and_then(|source| mount::clone_tree(source.as_fd(), b"", recursive));
+        let tree = tree.map_err(|e| mount::failed(mount, &format!("bind source {:?}", mount.source), e))?;
+        return mount::bind(root, mount, options, tree.as_fd(), plan.namespaces.has_user());
+    }
     if let (Some(source), Some(recursive)) = (source, options.binds()) {
         let made = plan.sources.get(n).is_some_and(Option::is_some);
         let tree = if plan.in_order && !made {

@@ -160,6 +160,7 @@ fn within_locks(tree: BorrowedFd, options: &Options) -> Result<Options, Errno> {
 pub(crate) fn open_sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Failure> {
     let open = |(n, (mount, options)): (usize, &(Mount, Options))| match options.binds() {
         None => Ok(None),
+        Some(_) if options.inside.is_some() => Ok(None),
         // Touched, so that what mounts itself when it is looked at is there.
         Some(_) if plan.in_order && plan.sources.get(n).is_none_or(Option::is_none) => {
             open_tree(CWD, mount.source.as_str(), OpenTreeFlags::OPEN_TREE_CLOEXEC)

@@ -10,6 +10,8 @@ pub struct Options {
     pub bind: Option<bool>,
     /// `remount`: change what is mounted there already. `bind` then says that the mount is meant, and not its file system.
     pub remount: bool,
+    /// The path below the container's root that is bound, where the source is one: the container's own mounts are seen there.
+    pub inside: Option<String>,
     /// Attributes to set on the mount.
     pub set: u64,
     /// Attributes to clear first.
@@ -51,13 +53,17 @@ const ATTRIBUTES: &[(&str, u64, u64)] = &[
     ("relatime", attr::RELATIME, attr::ATIME),
     ("strictatime", attr::STRICTATIME, attr::ATIME),
     ("nodiratime", attr::NODIRATIME, 0),
-    ("diratime", 0, attr::NODIRATIME),
     ("nosymfollow", attr::NOSYMFOLLOW, 0),
     ("symfollow", 0, attr::NOSYMFOLLOW),
 ];
 
 /// Options that take back what was said of access times, which are then as they were, or relatime on a new mount.
-const TIMES_UNSAID: [&str; 3] = ["atime", "norelatime", "nostrictatime"];
+const TIMES_UNSAID: [(&str, u64); 4] = [
+    ("atime", attr::ATIME),
+    ("norelatime", attr::ATIME),
+    ("nostrictatime", attr::ATIME),
+    ("diratime", attr::NODIRATIME),
+];
 
 const PROPAGATION: &[(&str, u64)] = &[
     ("private", attr::PROPAGATION_PRIVATE),
@@ -75,7 +81,8 @@ const FLAGS: [&str; 4] = ["sync", "dirsync", "mand", "lazytime"];
 /// What an option sets and clears of a mount and all below it; of those there is none to go back to.
 fn recursive(name: &str) -> Option<(u64, u64)> {
     let attributes = || ATTRIBUTES.iter().find(|(n, ..)| *n == name).map(|(_, set, clear)| (*set, *clear));
-    if TIMES_UNSAID.contains(&name) { Some((attr::RELATIME, attr::ATIME)) } else { attributes() }
+    let unsaid = TIMES_UNSAID.iter().find(|(n, _)| *n == name);
+    unsaid.map(|(_, times)| (attr::RELATIME, *times)).or_else(attributes)
 }
 
 /// The propagation that `name` asks for, and whether recursively.
@@ -86,7 +93,7 @@ pub fn propagation(name: &str) -> Option<(u64, bool)> {
 
 /// The name of every option that is not a file system's own, sorted.
 pub fn known() -> Vec<String> {
-    let attributes = ATTRIBUTES.iter().map(|(name, ..)| *name).chain(TIMES_UNSAID);
+    let attributes = ATTRIBUTES.iter().map(|(name, ..)| *name).chain(TIMES_UNSAID.map(|(name, _)| name));
     let propagation = PROPAGATION.iter().map(|(name, _)| *name);
     let both: Vec<&str> = attributes.chain(propagation).collect();
     let others = ["bind", "rbind", "remount", "tmpcopyup", "idmap", "ridmap"];
@@ -105,8 +112,8 @@ pub fn parse(destination: &str, kind: &str, options: &[String]) -> Result<Option
         if let Some((_, set, clear)) = ATTRIBUTES.iter().find(|(n, ..)| *n == name) {
             (parsed.set, parsed.clear) = ((parsed.set & !clear) | set, (parsed.clear & !set) | clear);
             parsed.exact = true;
-        } else if TIMES_UNSAID.contains(&name) {
-            (parsed.set, parsed.clear) = (parsed.set & !attr::ATIME, parsed.clear & !attr::ATIME);
+        } else if let Some((_, times)) = TIMES_UNSAID.iter().find(|(n, _)| *n == name) {
+            (parsed.set, parsed.clear) = (parsed.set & !times, parsed.clear & !times);
             parsed.exact = true;
         } else if let Some((set, clear)) = name.strip_prefix('r').and_then(recursive) {
             (parsed.set_all, parsed.clear_all) = ((parsed.set_all & !clear) | set, (parsed.clear_all & !set) | clear);
@@ -189,6 +196,8 @@ mod tests {
             let o = of("bind", &[&format!("r{name}")]).unwrap();
             assert_eq!((o.set_all, o.clear_all, o.exact), (attr::RELATIME, attr::ATIME, false), "{name}");
         }
+        let o = of("bind", &["nodiratime", "diratime", "rdiratime"]).unwrap();
+        assert_eq!((o.set, o.clear, o.clear_all), (0, 0, attr::NODIRATIME));
         let o = of("bind", &["noatime", "relatime"]).unwrap();
         assert_eq!((o.set, o.clear), (attr::RELATIME, attr::ATIME));
     }

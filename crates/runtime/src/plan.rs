@@ -265,7 +265,8 @@ impl Plan {
                 format!("the base {base:?} of the root file system is not absolute"),
             ));
         }
-        let mut mounts = mounts(spec)?;
+        let own_root = create.rootfs.is_none().then(|| clean(&base.join(&root.source).to_string_lossy()));
+        let mut mounts = mounts(spec, own_root.as_deref())?;
         let mut root_options = options::parse("/", &root.kind, &root.options)?;
         let propagation = match linux.rootfs_propagation.as_str() {
             "" => None,
@@ -414,14 +415,25 @@ fn clean(destination: &str) -> String {
     format!("/{}", names.join("/"))
 }
 
-fn mounts(spec: &Spec) -> Result<Vec<(Mount, Options)>, Failure> {
+/// What is left of an absolute path when it is `root`, the place of the root file system, or below.
+fn below<'a>(path: &'a str, root: Option<&str>) -> Option<&'a str> {
+    let rest = path.strip_prefix(root.filter(|root| *root != "/")?)?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+}
+
+fn mounts(spec: &Spec, root: Option<&str>) -> Result<Vec<(Mount, Options)>, Failure> {
     let one = |mount: &Mount| {
-        let options = options::parse(&mount.destination, &mount.kind, &mount.options)?;
+        let mut options = options::parse(&mount.destination, &mount.kind, &mount.options)?;
         crate::idmap::check(mount, &options, spec.linux.as_ref())?;
         if mount.kind.is_empty() && options.bind.is_none() {
             return Err(Failure::invalid("mounts", format!("the mount at {:?} has no type", mount.destination)));
         }
         let destination = clean(&mount.destination);
+        // By the host's path of the root file system: what is there in the container.
+        let destination = below(&destination, root).map_or(destination.clone(), clean);
+        if options.binds().is_some() && options.idmap.is_none() && mount.uid_mappings.is_empty() {
+            options.inside = below(&clean(&mount.source), root).map(str::to_owned);
+        }
         if destination == "/" {
             return Err(Failure::invalid("mounts", format!("{:?} is not a place to mount on", mount.destination)));
         }
@@ -478,6 +490,14 @@ mod tests {
             assert_eq!(clean(given), cleaned);
         }
         assert!(is("/proc", "proc") && is("//proc/", "proc") && !is("/proc/x", "proc") && !is("/", "proc"));
+    }
+
+    #[test]
+    fn what_lies_below_the_root() {
+        let root = Some("/b/rootfs");
+        assert_eq!((below("/b/rootfs/x/y", root), below("/b/rootfs", root)), (Some("/x/y"), Some("")));
+        assert_eq!((below("/b/rootfs2/x", root), below("/x", root), below("/x", None)), (None, None, None));
+        assert_eq!(below("/x", Some("/")), None);
     }
 
     #[test]

@@ -461,6 +461,28 @@ fn a_remount_changes_what_is_mounted_there() {
 }
 
 #[test]
+fn a_bind_of_what_the_container_has_mounted_itself() {
+    let mut world = World::new(&["cat", "/tmp/copy/below/file"]);
+    let (data, root) = (world.dir.join("data"), world.rootfs());
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("file"), "seen\n").unwrap();
+    world.spec["mounts"].as_array_mut().unwrap().extend([
+        json!({"destination": "/etc/first", "type": "tmpfs", "source": "tmpfs"}),
+        json!({"destination": "/etc/first/below", "source": data, "options": ["bind"]}),
+        // By the host's paths, where nobody on the host sees it.
+        json!({"destination": root.join("tmp/copy"), "source": root.join("etc/first"), "options": ["rbind"]}),
+    ]);
+    assert_eq!(world.does("run c").fine(), "seen\n");
+    assert!(!root.join("etc/first/below").exists() && root.join("tmp/copy").exists());
+    // A link of the image leads nowhere else.
+    std::os::unix::fs::symlink("/../../data", root.join("etc/link")).unwrap();
+    world.spec["mounts"][5]["source"] = json!(root.join("etc/link"));
+    let text = world.does("run c").refused(1);
+    assert!(text.ends_with("/rootfs/etc/link\": no such file or directory"), "{text}");
+    world.is_empty();
+}
+
+#[test]
 fn clocks_of_a_container_with_its_own_users() {
     let mut world = World::new(&["cat", "/proc/self/timens_offsets"]);
     for name in ["user", "time"] {
