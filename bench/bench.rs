@@ -472,16 +472,23 @@ fn density(table: &Table, engines: &[Engine], ours: &Ours, image: &str, count: u
     let names: String = (0..count).map(|n| format!(" den{n}")).collect();
     for engine in engines {
         let repeat = |(line, times)| median((0..times).filter_map(|_| engine.time(line, image)).collect());
+        // What is beside, and not what making it has left the disk to do.
+        let settle = || {
+            let _ = Command::new("sync").status();
+            std::thread::sleep(Duration::from_secs(2));
+        };
         let mut one_by_one = Some(0.0);
         for n in 0..count {
             one_by_one = one_by_one.zip(engine.time(&make(n), image)).map(|(all, one)| all + one);
             if n == 0 {
+                settle();
                 for work in beside {
                     note(format!("{}, with 1 up", work.0), engine, repeat(work));
                 }
             }
         }
         note(format!("{count} × run -d, one by one"), engine, one_by_one);
+        settle();
         for work in beside {
             note(format!("{}, with {count} up", work.0), engine, repeat(work));
         }

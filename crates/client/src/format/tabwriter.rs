@@ -14,22 +14,35 @@ pub struct Layout {
 /// The layout of lists.
 pub const LIST: Layout = Layout { min_width: 10, padding: 3 };
 
+/// A cell of the text: where it ends, in bytes, and how wide it is, in characters; in the end the spaces after it.
+struct Cell {
+    end: usize,
+    width: usize,
+}
+
 /// Aligns the columns of `text`.
 pub fn align(text: &str, layout: Layout) -> String {
-    let cells = || text.split('\n').map(|line| line.split('\t'));
-    let mut pads = Vec::new();
-    let mut lines = Vec::new();
-    for line in cells() {
-        let first = pads.len();
-        pads.extend(line.map(|cell| cell.chars().count()));
-        lines.push(first..pads.len());
+    let (mut cells, mut lines) = (Vec::new(), Vec::new());
+    let (mut first, mut width) = (0, 0);
+    for (end, byte) in text.bytes().chain([b'\n']).enumerate() {
+        match byte {
+            b'\t' | b'\n' => cells.push(Cell { end, width: std::mem::take(&mut width) }),
+            // What continues a character is none of its own.
+            _ => width += usize::from(byte & 0xc0 != 0x80),
+        }
+        if byte == b'\n' {
+            lines.push(first..cells.len());
+            first = cells.len();
+        }
     }
-    block(&lines, &mut pads, 0, layout);
+    block(&lines, &mut cells, 0, layout);
     let mut out = String::with_capacity(text.len() * 2);
-    for (line, pads) in cells().zip(lines.into_iter().map(|line| &pads[line])) {
-        for (cell, spaces) in line.zip(pads) {
-            out.push_str(cell);
-            pad(&mut out, *spaces);
+    let mut start = 0;
+    for line in lines {
+        for Cell { end, width } in &cells[line] {
+            out.push_str(&text[start..*end]);
+            pad(&mut out, *width);
+            start = end + 1;
         }
         out.push('\n');
     }
@@ -38,19 +51,19 @@ pub fn align(text: &str, layout: Layout) -> String {
     out
 }
 
-/// Makes lengths of cells, in characters, the spaces after them, for one column and those that follow it. A line without
-/// that column, or with nothing after it, ends a block.
-fn block(lines: &[Range<usize>], cells: &mut [usize], column: usize, layout: Layout) {
+/// Makes widths of cells the spaces after them, for one column and those that follow it. A line without that column, or with
+/// nothing after it, ends a block.
+fn block(lines: &[Range<usize>], cells: &mut [Cell], column: usize, layout: Layout) {
     let has = |line: &Range<usize>| column + 1 < line.len();
     for block in lines.chunk_by(|a, b| has(a) == has(b)) {
         let Range { start, end } = block[0];
         if !has(&(start..end)) {
-            block.iter().filter(|line| column < line.len()).for_each(|line| cells[line.start + column] = 0);
+            block.iter().filter(|line| column < line.len()).for_each(|line| cells[line.start + column].width = 0);
             continue;
         }
-        let widest = block.iter().map(|line| cells[line.start + column]).max().unwrap_or(0);
+        let widest = block.iter().map(|line| cells[line.start + column].width).max().unwrap_or(0);
         let width = layout.min_width.max(widest + layout.padding);
-        block.iter().for_each(|line| cells[line.start + column] = width - cells[line.start + column]);
+        block.iter().for_each(|line| cells[line.start + column].width = width - cells[line.start + column].width);
         self::block(block, cells, column + 1, layout);
     }
 }
