@@ -114,9 +114,10 @@ impl Containers {
             .map(|c| Candidate { record: c.record(), state: c.state(), container: c })
             .collect();
         candidates.sort_by_key(|c| std::cmp::Reverse(c.record.created_ns));
+        let unfiltered = what.filters.is_empty();
         let shown = candidates
             .into_iter()
-            .filter(|c| (all || c.state.is_running()) && self.is_wanted(c, &what.filters, &wanted));
+            .filter(|c| (all || c.state.is_running()) && (unfiltered || self.is_wanted(c, &what.filters, &wanted)));
         let limit = if what.limit > 0 { what.limit } else { usize::MAX };
         Ok(shown.take(limit).collect())
     }

@@ -8,7 +8,9 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::Frame;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use std::convert::Infallible;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// What every body is.
@@ -42,6 +44,17 @@ pub fn json<T: Serialize>(status: StatusCode, value: &T) -> Response<Body> {
 /// 200 with JSON.
 pub fn ok<T: Serialize>(value: &T) -> Response<Body> {
     json(StatusCode::OK, value)
+}
+
+/// A list whose items are JSON already.
+pub fn list(items: &[Arc<RawValue>]) -> Response<Body> {
+    let mut body = String::with_capacity(2 + items.iter().map(|item| item.get().len() + 1).sum::<usize>());
+    for item in items {
+        body.push(if body.is_empty() { '[' } else { ',' });
+        body.push_str(item.get());
+    }
+    body.push_str(if body.is_empty() { "[]\n" } else { "]\n" });
+    text(StatusCode::OK, JSON, body)
 }
 
 /// Bytes of some type.
