@@ -1,18 +1,33 @@
 //! One engine per bridge: two that make the same one, and the table of the same name, would undo each other's rules for ever.
 //!
-//! The claim is a socket with an abstract name, `dhow-network-<table>`: such names belong to a network namespace, as bridge
-//! and table do, and the kernel frees them with the process, however it ends.
+//! The claim is the lock on a file of root's, `/run/dhow-network/<network namespace>-<table>`, as bridges and tables belong to
+//! a namespace. The kernel frees it with the process, however that ends. The file holds the number of the process.
 
 use crate::{Error, Result};
+use rustix::fs::{CWD, Mode, OFlags, mkdir, openat};
 use rustix::io::Errno;
-use rustix::net::sockopt::socket_peercred;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
-use std::os::fd::OwnedFd;
+use std::fs::{File, TryLockError};
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const DIRECTORY: &str = "/run/dhow-network";
+/// How long one is waited for whose owner has ended.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Held as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    _socket: Option<OwnedFd>,
+    path: PathBuf,
+    _locked: File,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Others who have opened it see that it is another one now.
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 /// Claims the table, and with it its bridge, in the calling thread's network namespace.
@@ -20,34 +35,49 @@ pub(crate) struct Claim {
 /// # Errors
 /// `Conflict`, naming the process, when another engine has it.
 pub(crate) fn claim(table: &str, bridge: &str) -> Result<Claim> {
-    let failed = |errno| Error::Kernel { doing: "claiming the bridge", source: errno };
-    let socket = || {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(failed)
-    };
-    let name = SocketAddrUnix::new_abstract_name(format!("dhow-network-{table}").as_bytes()).map_err(failed)?;
-    let own = socket()?;
-    match bind(&own, &name) {
-        // It listens only so that others can ask the kernel whose it is.
-        Ok(()) => listen(&own, 128).map(|()| Claim { _socket: Some(own) }).map_err(failed),
-        Err(Errno::ADDRINUSE) => {
-            let other = socket()?;
-            let holder = connect(&other, &name).and_then(|()| socket_peercred(&other));
-            match holder {
-                Ok(holder) if !holder.uid.is_root() => {
-                    let pid = holder.pid.as_raw_nonzero();
-                    tracing::warn!(%pid, "the name by which an engine claims its bridge is taken by an ordinary user");
-                    Ok(Claim { _socket: None })
-                }
-                holder => {
-                    let process = holder.map_or(String::new(), |h| format!(" (process {})", h.pid.as_raw_nonzero()));
-                    Err(Error::Conflict(format!(
-                        "failed to set up container networking: bridge {bridge} is used by another engine{process}: \
-                         give this one its own with --bridge"
-                    )))
-                }
-            }
-        }
-        Err(errno) => Err(failed(errno)),
+    let own = Path::new("/proc/thread-self/ns/net");
+    let namespace = std::fs::metadata(own).map_err(Error::io("look at", own))?.ino();
+    match mkdir(DIRECTORY, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(Error::os("make", DIRECTORY)(errno)),
     }
+    let path: PathBuf = [DIRECTORY, &format!("{namespace}-{table}")].iter().collect();
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let file = openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR);
+        let mut file = file.map(File::from).map_err(Error::os("open", &path))?;
+        match file.try_lock() {
+            // Its last owner may have removed it meanwhile.
+            Ok(()) if is_at(&file, &path) => {
+                let noted = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+                noted.map_err(Error::io("write", &path))?;
+                return Ok(Claim { path, _locked: file });
+            }
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                let holder = holder.trim_end();
+                // One that was killed while it made a child: the child has the lock until it executes its program.
+                if holder.parse().is_ok_and(lives) || Instant::now() > deadline {
+                    return Err(Error::Conflict(format!(
+                        "failed to set up container networking: bridge {bridge} is used by another engine \
+                         (process {holder}): give this one its own with --bridge"
+                    )));
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
+        }
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let number = |found: std::io::Result<std::fs::Metadata>| found.map(|found| found.ino()).ok();
+    number(file.metadata()).is_some_and(|ino| number(std::fs::symlink_metadata(path)) == Some(ino))
+}
+
+fn lives(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
 }

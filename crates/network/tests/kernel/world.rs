@@ -223,8 +223,11 @@ pub fn eventually(what: &str, mut so: impl FnMut() -> bool) -> Duration {
 
 /// Ends an engine; a thread of its own may hold it for a moment longer.
 pub fn end(networks: Networks) {
+    use std::os::unix::fs::MetadataExt;
     drop(networks);
-    eventually("the bridge is free for another engine", || !sh("cat /proc/net/unix").contains("@dhow-network-"));
+    let namespace = std::fs::metadata("/proc/thread-self/ns/net").unwrap().ino();
+    let claim = PathBuf::from(format!("/run/dhow-network/{namespace}-dhow"));
+    eventually("the bridge is free for another engine", || !claim.exists());
 }
 
 pub fn join(networks: &Networks, seed: u32) -> Lease {
