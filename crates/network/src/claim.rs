@@ -4,11 +4,10 @@
 //! a namespace. The kernel frees it with the process, however that ends. The file holds the number of the process.
 
 use crate::{Error, Result};
-use rustix::fs::{CWD, Mode, OFlags, mkdir, openat};
-use rustix::io::Errno;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -37,10 +36,7 @@ impl Drop for Claim {
 pub(crate) fn claim(table: &str, bridge: &str) -> Result<Claim> {
     let own = Path::new("/proc/thread-self/ns/net");
     let namespace = std::fs::metadata(own).map_err(Error::io("look at", own))?.ino();
-    match mkdir(DIRECTORY, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(errno) => return Err(Error::os("make", DIRECTORY)(errno)),
-    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(DIRECTORY).map_err(Error::io("make", DIRECTORY))?;
     let path: PathBuf = [DIRECTORY, &format!("{namespace}-{table}")].iter().collect();
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let deadline = Instant::now() + PATIENCE;
