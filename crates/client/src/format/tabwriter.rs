@@ -14,40 +14,61 @@ pub struct Layout {
 /// The layout of lists.
 pub const LIST: Layout = Layout { min_width: 10, padding: 3 };
 
-/// A cell of the text: where it ends, in bytes, and how wide it is, in characters; in the end the spaces after it.
+/// A cell: where it ends in the text, in bytes, and how wide it is, in characters; in the end the spaces after it.
 struct Cell {
     end: usize,
     width: usize,
 }
 
+/// A table that is written cell by cell.
+#[derive(Default)]
+pub struct Table {
+    text: String,
+    cells: Vec<Cell>,
+    lines: Vec<Range<usize>>,
+}
+
+impl Table {
+    /// Adds a cell to the line.
+    pub fn cell(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.cells.push(Cell { end: self.text.len(), width: text.chars().count() });
+    }
+
+    /// Ends the line.
+    pub fn end_line(&mut self) {
+        let first = self.lines.last().map_or(0, |line| line.end);
+        self.lines.push(first..self.cells.len());
+    }
+
+    /// The lines with their columns aligned.
+    pub fn align(mut self, layout: Layout) -> String {
+        block(&self.lines, &mut self.cells, 0, layout);
+        let mut out = String::with_capacity(self.text.len() * 2);
+        let mut start = 0;
+        for line in self.lines {
+            for Cell { end, width } in &self.cells[line] {
+                out.push_str(&self.text[start..*end]);
+                pad(&mut out, *width);
+                start = *end;
+            }
+            out.push('\n');
+        }
+        out
+    }
+}
+
 /// Aligns the columns of `text`.
 pub fn align(text: &str, layout: Layout) -> String {
-    let (mut cells, mut lines) = (Vec::new(), Vec::new());
-    let (mut first, mut width) = (0, 0);
-    for (end, byte) in text.bytes().chain([b'\n']).enumerate() {
-        match byte {
-            b'\t' | b'\n' => cells.push(Cell { end, width: std::mem::take(&mut width) }),
-            // What continues a character is none of its own.
-            _ => width += usize::from(byte & 0xc0 != 0x80),
-        }
-        if byte == b'\n' {
-            lines.push(first..cells.len());
-            first = cells.len();
-        }
+    let mut table = Table::default();
+    for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
+        line.split('\t').for_each(|cell| table.cell(cell));
+        table.end_line();
     }
-    block(&lines, &mut cells, 0, layout);
-    let mut out = String::with_capacity(text.len() * 2);
-    let mut start = 0;
-    for line in lines {
-        for Cell { end, width } in &cells[line] {
-            out.push_str(&text[start..*end]);
-            pad(&mut out, *width);
-            start = end + 1;
-        }
-        out.push('\n');
+    let mut out = table.align(layout);
+    if !text.ends_with('\n') {
+        out.pop();
     }
-    // Lines are divided, not ended.
-    out.pop();
     out
 }
 

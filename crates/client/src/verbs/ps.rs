@@ -14,7 +14,7 @@ use template::{Template, Value};
 const KIND: &str = "*formatter.ContainerContext";
 const TABLE: &str = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
 /// The first line of that.
-const HEAD: &str = "CONTAINER ID\tIMAGE\tCOMMAND\tCREATED\tSTATUS\tPORTS\tNAMES\n";
+const HEAD: [&str; 7] = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
 /// Columns.
 pub const HEADERS: [(&str, &str); 15] = [
     ("ID", "CONTAINER ID"),
@@ -63,24 +63,32 @@ pub async fn ps(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
     let ids = quiet && format == "{{.ID}}";
     if ids || format == TABLE {
         let answer = engine.bytes(ask.query("brief", "1")).await?;
-        let mut text = String::from(if ids { "" } else { HEAD });
+        let mut text = String::new();
+        let mut table = head();
         engine::read_each(&answer, |line: SummaryLine<'_>| match ids {
             true => text.extend([if trunc { short_id(&line.id) } else { &line.id }, "\n"]),
-            false => add(&mut text, &line, trunc),
+            false => add(&mut table, &line, trunc),
         })?;
-        return output::print(&if ids { text } else { tabwriter::align(&text, tabwriter::LIST) });
+        return output::print(&if ids { text } else { table.align(tabwriter::LIST) });
     }
     let containers: Vec<ContainerSummary> = engine.fetch(ask).await?;
     let rows: Vec<Value> = containers.iter().map(|c| container(c, trunc)).collect();
     output::print(&List { headers: &HEADERS }.render(&format, &rows)?)
 }
 
+/// The table's first line.
+fn head() -> tabwriter::Table {
+    let mut table = tabwriter::Table::default();
+    HEAD.iter().for_each(|title| table.cell(title));
+    table.end_line();
+    table
+}
+
 /// Adds what [`TABLE`] makes of a container, without the machinery of templates: most lists are this one.
-fn add(text: &mut String, line: &SummaryLine<'_>, trunc: bool) {
+fn add(table: &mut tabwriter::Table, line: &SummaryLine<'_>, trunc: bool) {
     let Cells { id, image, command, running_for, status, ports, names } = Cells::of(line, trunc);
-    let tab = "\t";
-    let cells = [id, tab, &image, tab, &command, tab, &running_for, tab, status, tab, &ports, tab, &names, "\n"];
-    text.extend(cells);
+    [id, &image, &command, &running_for, status, &ports, &names].into_iter().for_each(|cell| table.cell(cell));
+    table.end_line();
 }
 
 fn shows_size(format: &str) -> bool {
@@ -135,7 +143,7 @@ struct Cells<'a> {
 impl<'a> Cells<'a> {
     fn of(c: &'a SummaryLine<'_>, trunc: bool) -> Cells<'a> {
         let mut names = c.names.iter().map(|n| n.strip_prefix('/').unwrap_or(n));
-        let names = match names.clone().find(|n| !n.contains('/')).filter(|_| trunc) {
+        let names = match names.clone().find(|n| !n.as_bytes().contains(&b'/')).filter(|_| trunc) {
             Some(own) => own.into(),
             None => names.by_ref().collect::<Vec<_>>().join(",").into(),
         };
@@ -212,7 +220,7 @@ fn image<'a>(c: &'a SummaryLine<'_>, trunc: bool) -> Cow<'a, str> {
         return short_id(&c.image_id).into();
     }
     // Without a host and a path it is as short as it can be.
-    if c.image.len() < 64 && !c.image.contains(['/', '@']) {
+    if c.image.len() < 64 && !c.image.bytes().any(|b| matches!(b, b'/' | b'@')) {
         return (&*c.image).into();
     }
     match reference::parse(&c.image) {
@@ -247,10 +255,10 @@ mod tests {
         ];
         for trunc in [true, false] {
             let rows: Vec<Value> = all.iter().map(|c| container(c, trunc)).collect();
-            let mut text = HEAD.to_string();
-            all.iter().for_each(|c| add(&mut text, &line(c), trunc));
+            let mut table = head();
+            all.iter().for_each(|c| add(&mut table, &line(c), trunc));
             let rendered = List { headers: &HEADERS }.render(TABLE, &rows).unwrap_or_default();
-            assert_eq!(tabwriter::align(&text, tabwriter::LIST), rendered);
+            assert_eq!(table.align(tabwriter::LIST), rendered);
         }
     }
 }
