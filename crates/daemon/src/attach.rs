@@ -7,6 +7,7 @@ use crate::detach::Escape;
 use crate::hijack::{Client, Form};
 use crate::response::Feed;
 use api::stream::HEADER;
+use std::io;
 use std::time::Duration;
 use supervisor::protocol::frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -81,6 +82,20 @@ impl Translate {
             }
         }
         false
+    }
+
+    /// Tells the client that nothing more can be heard, and why; a supervisor that is gone went with its container.
+    fn broken(&self, error: &io::Error, out: &mut Vec<u8>) {
+        // In the middle of a frame the client itself finds that something is missing.
+        let within = self.form == Form::Multiplexed && (self.have > 0 || self.left > 0);
+        if within || error.kind() == io::ErrorKind::ConnectionReset {
+            return;
+        }
+        let text = format!("cannot hear the supervisor of the container any more: {error}\n");
+        match self.form {
+            Form::Raw => out.extend_from_slice(text.as_bytes()),
+            Form::Multiplexed => out.extend(api::stream::frame(api::stream::Kind::Stderr, text.as_bytes())),
+        }
     }
 }
 
@@ -208,7 +223,10 @@ async fn output(
                 (buffer, out) = (Vec::new(), Vec::new());
                 continue;
             }
-            Err(_) => true,
+            Err(e) => {
+                translate.broken(&e, &mut out);
+                true
+            }
         };
         // The last frame counts also when nobody is left to see what came before it.
         if !out.is_empty() && to.write_all(&out).await.is_err() && !over {
@@ -234,7 +252,14 @@ pub async fn one_way(supervisor: UnixStream, feed: Feed, form: Form, last: Last<
             read = from.read_buf(&mut buffer) => read,
             () = feed.closed() => return End::Left,
         };
-        let over = matches!(read, Ok(0) | Err(_)) || translate.feed(&buffer, &mut out);
+        let over = match read {
+            Ok(0) => true,
+            Ok(_) => translate.feed(&buffer, &mut out),
+            Err(e) => {
+                translate.broken(&e, &mut out);
+                true
+            }
+        };
         if !out.is_empty() && feed.send(out.into()).await.is_err() {
             return End::Left;
         }
@@ -278,6 +303,23 @@ mod tests {
                 assert_eq!(ends.last(), Some(&true));
             }
         }
+    }
+
+    #[test]
+    fn a_client_is_told_why_it_hears_no_more() {
+        let told = |form, before: &[u8], error: io::ErrorKind| {
+            let (mut translate, mut out) = (Translate::new(form), Vec::new());
+            translate.feed(before, &mut out);
+            let heard = out.len();
+            translate.broken(&error.into(), &mut out);
+            out.split_off(heard)
+        };
+        let text = b"cannot hear the supervisor of the container any more: no storage space\n";
+        let full = io::ErrorKind::StorageFull;
+        assert_eq!(told(Form::Raw, b"", full), text);
+        assert_eq!(told(Form::Multiplexed, &wire()[..22], full), api::stream::frame(api::stream::Kind::Stderr, text));
+        assert_eq!(told(Form::Multiplexed, &wire()[..5], full), b"");
+        assert_eq!(told(Form::Raw, b"", io::ErrorKind::ConnectionReset), b"");
     }
 
     #[tokio::test]
