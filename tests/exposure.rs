@@ -226,7 +226,7 @@ fn clients_that_vanish_leave_nothing() {
     let after = (weight(e.pid()), weight(supervisor));
     assert!(after.0.0 < before.0.0 + (32 << 10), "the daemon: {before:?} {after:?}");
     assert!(after.1.0 < before.1.0 + 1024, "the supervisor: {before:?} {after:?}");
-    assert_eq!(e.check(false).ok(), "");
+    e.clean("after clients have vanished");
     reader.kill().unwrap();
     reader.wait().unwrap();
     // Nobody reads and writes to nobody any more.
