@@ -1,8 +1,7 @@
 //! The project's commands, without dependencies:
 //!
 //! ```text
-//! cargo xtask test [FILTER…]   everything: packages, formatting, lints, unit tests, integration tests, and, without a filter,
-//!                              the virtual machine and its power cuts (README)
+//! cargo xtask test [FILTER…]   everything: packages, formatting, lints, unit tests, integration tests (README)
 //! cargo xtask check            formatting and lints alone
 //! cargo xtask packages         install what the tests need from Debian's packages
 //! cargo xtask tools            prepare a docker CLI of version 28 or later for the tests; print its path
@@ -55,7 +54,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let (command, rest) = args.split_first().map_or(("help", &[][..]), |(c, rest)| (c.as_str(), rest));
     let outcome = match command {
-        "test" => packages().and_then(|()| check()).and_then(|()| test(rest)).and_then(|()| machine(rest)),
+        "test" => packages().and_then(|()| check()).and_then(|()| test(rest)),
         "check" => check(),
         "packages" => packages(),
         "tools" => docker().map(|path| println!("{}", path.display())),
@@ -150,22 +149,6 @@ fn test(filter: &[String]) -> Outcome {
     tests.args(filter);
     tests.env("DHOW_TEST_DOCKER", docker).env("DHOW_TEST_BIN", target_dir()?.join("dhow"));
     run(&mut tests)
-}
-
-/// What needs a machine of its own: other cgroups, another init, power cuts.
-fn machine(filter: &[String]) -> Outcome {
-    if !filter.is_empty() {
-        return Ok(());
-    }
-    if !is_root() || std::env::consts::ARCH != "x86_64" {
-        let why = "the virtual machine needs root and an x86_64 processor";
-        if std::env::var_os("DHOW_TEST_NO_SKIP").is_some() {
-            return Err(why.into());
-        }
-        eprintln!("xtask test: SKIPPED: {why}");
-        return Ok(());
-    }
-    vm::vm(&["first", "second", "systemd", "power"].map(String::from))
 }
 
 /// Where cargo puts the development build of the binaries.

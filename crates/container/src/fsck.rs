@@ -130,7 +130,7 @@ impl Shared {
             });
         }
         let exit = c.dir.join(EXIT_RECORD);
-        if exit.exists() && record::exit_record(&c.dir).is_none() {
+        if record::exit_is_damaged(&c.dir) {
             survey.fault(&exit, "this record of an end cannot be read", || {
                 let to = exit.with_extension("json.corrupt");
                 std::fs::rename(&exit, &to).map_err(Error::io("rename", &exit))?;

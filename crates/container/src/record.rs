@@ -163,6 +163,12 @@ pub(crate) fn exit_record(directory: &Path) -> Option<supervisor::protocol::Exit
     serde_json::from_slice(&read(&directory.join(supervisor::protocol::EXIT_RECORD)).ok()?).ok()
 }
 
+/// Whether the record of the end is there and cannot be read. An empty one is none, for the reason that [`read_state`] has.
+pub(crate) fn exit_is_damaged(directory: &Path) -> bool {
+    let written = read(&directory.join(supervisor::protocol::EXIT_RECORD)).is_ok_and(|bytes| !bytes.is_empty());
+    written && exit_record(directory).is_none()
+}
+
 /// The supervisor's record of the start, if it is there.
 pub(crate) fn start_record(run: &Path) -> Option<supervisor::protocol::StartRecord> {
     serde_json::from_slice(&read(&run.join(supervisor::protocol::START_RECORD)).ok()?).ok()
@@ -253,6 +259,11 @@ mod tests {
         assert!(matches!(load(&s.0, &id), Found::Whole(..)));
         std::fs::write(s.0.join(STATE), b"").unwrap();
         assert_eq!(read_state(&s.0), Ok(None));
+        let exit = s.0.join(supervisor::protocol::EXIT_RECORD);
+        for (text, damaged) in [("", false), ("{", true)] {
+            std::fs::write(&exit, text).unwrap();
+            assert_eq!((exit_record(&s.0).is_none(), exit_is_damaged(&s.0)), (true, damaged), "{text:?}");
+        }
     }
 
     #[test]
