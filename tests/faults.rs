@@ -90,7 +90,7 @@ fn what_is_wrong_with_an_engine_at_work() {
     mended(&e, &container(&ended).join("state.json"), "it is not what the container does");
     write(container(&created).join("config.json.tmp"), "{");
     mended(&e, &container(&created).join("config.json.tmp"), "was cut off");
-    write(container(&ended).join("exit.json"), "");
+    write(container(&ended).join("exit.json"), "{");
     mended(&e, &container(&ended).join("exit.json"), "cannot be read");
     std::fs::create_dir(container(NOBODY)).unwrap();
     mended(&e, &container(NOBODY), "only half made or half removed");
