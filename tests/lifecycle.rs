@@ -71,6 +71,51 @@ fn names_are_unique_and_ids_can_be_short() {
 }
 
 #[test]
+fn lists_are_of_this_moment() {
+    need_root!();
+    let e = Engine::with_busybox();
+    let shown = || {
+        let list = e.dhow(["ps", "-a", "--format", "{{.Names}} {{.Image}} {{.State}}"]).ok();
+        let table = e.dhow(["ps", "-a"]).ok();
+        for line in list.lines() {
+            let [name, image, state] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            let row = table.lines().find(|row| row.ends_with(name)).unwrap_or_else(|| panic!("{table} lacks {name}"));
+            let status = match state {
+                "created" => "Created",
+                "paused" => "(Paused)",
+                "running" => "Up ",
+                _ => "Exited (",
+            };
+            assert!(row.contains(image) && row.contains(status), "{row} is not {line}");
+        }
+        assert_eq!(table.lines().count(), list.lines().count() + 1);
+        list
+    };
+    assert_eq!(shown(), "");
+    e.dhow(["create", "--name", "one", "busybox", "sleep", "1d"]).ok();
+    assert_eq!(shown(), "one busybox created");
+    e.dhow(["start", "one"]).ok();
+    assert_eq!(shown(), "one busybox running");
+    e.dhow(["pause", "one"]).ok();
+    assert_eq!(shown(), "one busybox paused");
+    e.dhow(["unpause", "one"]).ok();
+    e.dhow(["rename", "one", "two"]).ok();
+    assert_eq!(shown(), "two busybox running");
+    // The name of its image is another's from here on, and then its own again.
+    let id = e.inspect("two")["Image"].as_str().unwrap()["sha256:".len()..][..12].to_owned();
+    e.dhow(["tag", "busybox", "kept"]).ok();
+    e.dhow(["import", "-m", "another", tests::busybox_tar().to_str().unwrap(), "busybox"]).ok();
+    assert_eq!(shown(), format!("two {id} running"));
+    e.dhow(["tag", "kept", "busybox"]).ok();
+    assert_eq!(shown(), "two busybox running");
+    e.dhow(["kill", "two"]).ok();
+    e.dhow(["wait", "two"]).ok();
+    assert_eq!(shown(), "two busybox exited");
+    e.dhow(["rm", "two"]).ok();
+    assert_eq!(shown(), "");
+}
+
+#[test]
 fn restart_policies_act() {
     need_root!();
     let e = Engine::with_busybox();

@@ -86,9 +86,10 @@ objects! {
 }
 
 /// What a table shows of a container: fields of [`ContainerSummary`], borrowed from where they are. With `brief=1`
-/// `GET /containers/json` answers with these alone, empty ones left out, and with the image's ID only where it stands for
-/// the image's name; that is an addition of ours, and other engines, which do not know it, answer with more.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+/// `GET /containers/json` answers with these alone, a list without names for each container ([`SummaryLine::fields`]), and
+/// with the image's ID only where it stands for the image's name; that is an addition of ours, and other engines, which do
+/// not know it, answer with summaries. It reads both.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[allow(missing_docs)]
 pub struct SummaryLine<'a> {
@@ -97,15 +98,22 @@ pub struct SummaryLine<'a> {
     pub names: List<String>,
     #[serde(borrow)]
     pub image: Cow<'a, str>,
-    #[serde(rename = "ImageID", borrow, skip_serializing_if = "str::is_empty")]
+    #[serde(rename = "ImageID", borrow)]
     pub image_id: Cow<'a, str>,
     #[serde(borrow)]
     pub command: Cow<'a, str>,
     pub created: i64,
-    #[serde(skip_serializing_if = "List::is_empty")]
     pub ports: List<Port>,
     #[serde(borrow)]
     pub status: Cow<'a, str>,
+}
+
+impl SummaryLine<'_> {
+    /// All of it in its order: what is written, as names would be half of a hundred lines.
+    pub fn fields(&self) -> impl Serialize {
+        let ports = &self.ports[..];
+        (&self.id, &self.names, &self.image, &self.image_id, &self.command, self.created, ports, &self.status)
+    }
 }
 
 /// One port of a summary.

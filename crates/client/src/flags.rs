@@ -239,7 +239,7 @@ fn set(parsed: &mut Parsed, flag: &'static Flag, value: String) -> Result<()> {
 pub fn quote(text: &str) -> String {
     let plain = |b: u8| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\';
     if text.bytes().all(plain) {
-        return format!("\"{text}\"");
+        return ["\"", text, "\""].concat();
     }
     let mut out = String::from("\"");
     for c in text.chars() {

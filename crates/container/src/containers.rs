@@ -17,7 +17,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Child;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use supervisor::protocol::{ForeignRuntime, PassedFd};
@@ -106,6 +106,9 @@ pub(crate) struct Shared {
     pub events: Events,
     pub watcher: Watcher,
     pub table: RwLock<Table>,
+    pub changes: Changes,
+    /// The last answer of [`Containers::brief`].
+    pub brief: Mutex<Option<crate::list::Brief>>,
     pub execs: Mutex<HashMap<String, Arc<Exec>>>,
     /// One prune at a time.
     pub pruning: Mutex<()>,
@@ -125,6 +128,21 @@ pub(crate) struct Table {
     pub names: HashMap<String, String>,
 }
 
+/// Counts what is done to containers, each time while the thing that changes is locked: what was looked at since the same
+/// number was read is as it was.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Changes(Arc<AtomicU64>);
+
+impl Changes {
+    fn note(&self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// One container.
 pub(crate) struct Container {
     pub id: String,
@@ -140,13 +158,12 @@ pub(crate) struct Container {
     turn: (Mutex<bool>, Condvar),
     pub streams: Mutex<Streams>,
     pub prober: Mutex<crate::probe::Prober>,
-    /// How a table showed it last.
-    pub written: Mutex<Option<crate::list::Written>>,
     /// How many copies are at work in the root while it is mounted nowhere else.
     pub copies: (Mutex<u32>, Condvar),
     /// The state on the disk is an earlier one.
     unsaved: AtomicBool,
     timers: Timers,
+    changes: Changes,
 }
 
 /// What hangs on a container's streams.
@@ -193,8 +210,8 @@ pub(crate) fn now_ns() -> u64 {
 }
 
 impl Container {
-    pub fn new(paths: &Paths, timers: Timers, record: Record, state: State) -> Container {
-        let id = record.id.clone();
+    pub fn new(shared: &Shared, record: Record, state: State) -> Container {
+        let (paths, id) = (&shared.paths, record.id.clone());
         let seen = Seen { running: state.is_running(), code: state.exit_code, ..Seen::default() };
         Container {
             dir: paths.root.join(&id),
@@ -207,10 +224,18 @@ impl Container {
             turn: Default::default(),
             streams: Mutex::default(),
             prober: Mutex::default(),
-            written: Mutex::default(),
             copies: Default::default(),
             unsaved: AtomicBool::new(false),
-            timers,
+            timers: shared.watcher.timers(),
+            changes: shared.changes.clone(),
+        }
+    }
+
+    /// Waits until the supervisor of a run that has ended is gone. It is about to be: what else there is to do comes first.
+    pub fn wait_for_supervisor(&self) {
+        let child = lock(&self.streams).child.take();
+        if let Some(mut child) = child {
+            let _ = child.wait();
         }
     }
 
@@ -220,7 +245,9 @@ impl Container {
     }
 
     pub fn set_record(&self, record: Record) {
-        *self.record.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(record);
+        let mut now = self.record.write().unwrap_or_else(PoisonError::into_inner);
+        *now = Arc::new(record);
+        self.changes.note();
     }
 
     /// What it does, at this moment.
@@ -237,6 +264,7 @@ impl Container {
     pub fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = lock(&self.state);
         let out = change(Arc::make_mut(&mut state));
+        self.changes.note();
         let (running, exits) = (state.is_running(), state.exits);
         self.seen.send_replace(Seen { running, exits, code: state.exit_code, removed: state.removed });
         self.changed.notify_all();
@@ -347,7 +375,9 @@ impl Shared {
     }
 
     pub fn table_mut(&self) -> RwLockWriteGuard<'_, Table> {
-        self.table.write().unwrap_or_else(PoisonError::into_inner)
+        let table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        self.changes.note();
+        table
     }
 
     /// By ID, name, or the beginning of an ID.

@@ -113,7 +113,7 @@ impl Shared {
         }
         record::write_config(&dir, &record)?;
         reached(Step::CreateRecord);
-        let container = Arc::new(Container::new(&self.paths, self.watcher.timers(), record, State::default()));
+        let container = Arc::new(Container::new(self, record, State::default()));
         self.table_mut().by_id.insert(id.clone(), container.clone());
         reached(Step::CreateKnown);
         undo.forget();

@@ -115,10 +115,12 @@ impl Shared {
         let attributes = [("exitCode", end.code.to_string()), ("execDuration", up.as_secs().to_string())];
         self.tell(c, "die", &attributes);
         self.let_go(c, restarts);
+        if removes && let Err(error) = self.remove_now(c, true) {
+            tracing::error!(container = %c.id, "not removed after its end: {error}");
+        }
+        c.wait_for_supervisor();
         if let Some(delay) = delay {
             self.start_later(c, delay);
-        } else if removes && let Err(error) = self.remove_now(c, true) {
-            tracing::error!(container = %c.id, "not removed after its end: {error}");
         }
     }
 
@@ -179,18 +181,11 @@ impl Shared {
         }
     }
 
-    /// Readers of the log, and the supervisor's own remains.
+    /// Readers of the log, and processes that were added.
     fn let_go(self: &Arc<Shared>, c: &Container, restarts: bool) {
-        let (child, followers) = {
-            let mut streams = lock(&c.streams);
-            let followers = if restarts { vec![] } else { std::mem::take(&mut streams.followers) };
-            (streams.child.take(), followers)
-        };
+        let followers = if restarts { vec![] } else { std::mem::take(&mut lock(&c.streams).followers) };
         for follower in followers.iter().filter_map(|f| f.upgrade()) {
             let _ = follower.shutdown(std::net::Shutdown::Both);
-        }
-        if let Some(mut child) = child {
-            let _ = child.wait();
         }
         self.forget_execs(&c.id);
     }

@@ -10,7 +10,6 @@ use crate::state::{Phase, State};
 use api::Map;
 use api::container::{ContainerSummary, Port, SummaryHostConfig, SummaryLine, SummaryNetworks};
 use api::filters::Filters;
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
@@ -78,30 +77,51 @@ impl Containers {
         self.chosen(what)?.iter().map(|c| self.summary(c, what.size, now, &mut names)).collect()
     }
 
-    /// The containers that are wanted, newest first, by what a table has of them: a [`SummaryLine`] each. Who looks at
-    /// tables looks again: what has not changed since is not written again.
+    /// The containers that are wanted, newest first, by what a table has of them: a list of [`SummaryLine::fields`] in
+    /// JSON. Who looks at tables looks again: an answer is kept, and what has not changed since is not written again.
     ///
     /// # Errors
     /// As [`Containers::list`].
-    pub fn brief(&self, what: &List) -> Result<Vec<Arc<RawValue>>> {
-        let (now, mut names) = (now_ns(), Names::default());
+    pub fn brief(&self, what: &List) -> Result<Arc<[u8]>> {
+        let (now, changes) = (now_ns(), self.shared.changes.count());
+        if !what.filters.is_empty() {
+            return self.brief_of(what, changes)?.json(now);
+        }
+        let mut kept = lock(&self.shared.brief);
+        let mut brief = match kept.take().filter(|kept| kept.is_of(what, changes, |image| self.now_of(image))) {
+            Some(kept) => kept,
+            None => self.brief_of(what, changes)?,
+        };
+        let json = brief.json(now)?;
+        *kept = Some(brief);
+        Ok(json)
+    }
+
+    fn brief_of(&self, what: &List, changes: u64) -> Result<Brief> {
         let chosen = self.chosen(what)?;
-        let lines = chosen.iter().map(|c| {
-            let named = self.is_named(&c.record, &mut names);
-            let mut written = lock(&c.container.written);
-            match written.as_ref().filter(|w| w.is_of(c, named, now)) {
-                Some(written) => Ok(written.line.clone()),
-                None => Ok(written.insert(Written::new(c, named, now)?).line.clone()),
-            }
+        let mut names = Names::default();
+        let lines = chosen.iter().map(|c| Line {
+            named: self.is_named(&c.record, &mut names),
+            record: c.record.clone(),
+            state: c.state.clone(),
+            ages: 0..0,
+            end: 0,
         });
-        lines.collect()
+        let lines = lines.collect();
+        let images = names.into_iter().map(|(image, id)| (image.to_owned(), id)).collect();
+        Ok(Brief { all: what.all, limit: what.limit, changes, images, lines, json: Arc::default() })
     }
 
     /// Whether the image is still what the name says by which the container was made.
     fn is_named<'c>(&self, record: &'c Record, names: &mut Names<'c>) -> bool {
         let named = &record.config.image;
-        let now_of = || self.shared.rooms.images.id(named).ok().map(|id| id.to_string());
+        let now_of = || self.now_of(named);
         named == &record.image || names.entry(named).or_insert_with(now_of).as_ref() == Some(&record.image)
+    }
+
+    /// Which image a name means now.
+    fn now_of(&self, name: &str) -> Option<String> {
+        self.shared.rooms.images.id(name).ok().map(|id| id.to_string())
     }
 
     fn chosen(&self, what: &List) -> Result<Vec<Candidate>> {
@@ -192,7 +212,7 @@ impl Containers {
     fn summary<'c>(&self, c: &'c Candidate, size: bool, now: u64, names: &mut Names<'c>) -> Result<ContainerSummary> {
         let (record, state) = (&c.record, &c.state);
         let (size_rw, size_root_fs) = if size { self.shared.sizes(&c.container.id, &record.image)? } else { (0, 0) };
-        let line = line(c, self.is_named(record, names), now);
+        let line = line(record, state, self.is_named(record, names), now);
         Ok(ContainerSummary {
             id: line.id.into(),
             names: line.names,
@@ -216,10 +236,9 @@ impl Containers {
     }
 }
 
-fn line(c: &Candidate, named: bool, now: u64) -> SummaryLine<'_> {
-    let (record, state) = (&c.record, &c.state);
+fn line<'c>(record: &'c Record, state: &'c State, named: bool, now: u64) -> SummaryLine<'c> {
     SummaryLine {
-        id: (&c.container.id).into(),
+        id: (&record.id).into(),
         names: vec![["/", &record.name].concat()].into(),
         // When the name has moved to another image, the image is shown by its ID.
         image: if named { (&record.config.image).into() } else { (&record.image).into() },
@@ -231,35 +250,71 @@ fn line(c: &Candidate, named: bool, now: u64) -> SummaryLine<'_> {
     }
 }
 
-/// A [`SummaryLine`] in JSON, and all that it was made of.
-pub(crate) struct Written {
-    line: Arc<RawValue>,
+/// An answer of [`Containers::brief`], and all that it was made of.
+pub(crate) struct Brief {
+    all: bool,
+    limit: usize,
+    changes: u64,
+    /// What names of images meant.
+    images: Vec<(String, Option<String>)>,
+    lines: Vec<Line>,
+    json: Arc<[u8]>,
+}
+
+/// A line of it.
+struct Line {
     record: Arc<Record>,
     state: Arc<State>,
     named: bool,
     /// While its status is so old.
     ages: Range<u64>,
+    /// Where it ends in the answer.
+    end: usize,
 }
 
-impl Written {
-    fn new(c: &Candidate, named: bool, now: u64) -> Result<Written> {
-        let line = line(c, named, now);
-        let line =
-            SummaryLine { image_id: if line.image == line.image_id { line.image_id } else { Cow::default() }, ..line };
-        Ok(Written {
-            line: serde_json::value::to_raw_value(&line).map_err(|e| Error::System(e.to_string()))?.into(),
-            record: c.record.clone(),
-            state: c.state.clone(),
-            named,
-            ages: c.state.alike(now),
-        })
+impl Brief {
+    /// Whether it is of these containers, as they are now.
+    fn is_of(&self, what: &List, changes: u64, image: impl Fn(&str) -> Option<String>) -> bool {
+        (self.all, self.limit, self.changes) == (what.all, what.limit, changes)
+            && self.images.iter().all(|(name, id)| image(name) == *id)
     }
 
-    fn is_of(&self, c: &Candidate, named: bool, now: u64) -> bool {
-        Arc::ptr_eq(&self.record, &c.record)
-            && Arc::ptr_eq(&self.state, &c.state)
-            && self.named == named
-            && self.ages.contains(&now)
+    /// The answer now: lines whose status has become another one are written again.
+    fn json(&mut self, now: u64) -> Result<Arc<[u8]>> {
+        if !self.json.is_empty() && self.lines.iter().all(|line| line.ages.contains(&now)) {
+            return Ok(self.json.clone());
+        }
+        let mut out = Vec::with_capacity(self.json.len() + 64);
+        out.push(b'[');
+        let mut begin = 1;
+        for line in &mut self.lines {
+            if out.len() > 1 {
+                out.push(b',');
+            }
+            let before = begin..line.end;
+            begin = line.end + 1;
+            if line.ages.contains(&now) {
+                out.extend_from_slice(&self.json[before]);
+            } else {
+                line.write(&mut out, now)?;
+            }
+            line.end = out.len();
+        }
+        out.extend_from_slice(b"]\n");
+        self.json = out.into();
+        Ok(self.json.clone())
+    }
+}
+
+impl Line {
+    fn write(&mut self, out: &mut Vec<u8>, now: u64) -> Result<()> {
+        let mut line = line(&self.record, &self.state, self.named, now);
+        // Shown only in place of a name.
+        if line.image != line.image_id {
+            line.image_id = Cow::default();
+        }
+        self.ages = self.state.alike(now);
+        serde_json::to_writer(out, &line.fields()).map_err(|e| Error::System(e.to_string()))
     }
 }
 
@@ -357,6 +412,38 @@ mod tests {
         assert_eq!(get("8000-8010/udp"), Ok(11));
         assert_eq!(get("a:80").unwrap_err(), "filter for 'publish' should not contain ':': a:80");
         assert_eq!(get("x").unwrap_err(), "error while looking up for publish x: invalid port range: x");
+    }
+
+    #[test]
+    fn an_answer_is_kept_and_ages() {
+        const SECOND: u64 = 1_000_000_000;
+        let line = |n: u64| Line {
+            record: Arc::new(Record { id: n.to_string(), ..Record::default() }),
+            state: Arc::new(State { phase: Phase::Running, started_ns: n * 400_000_000, ..State::default() }),
+            named: true,
+            ages: 0..0,
+            end: 0,
+        };
+        let brief = || Brief {
+            all: false,
+            limit: 0,
+            changes: 0,
+            images: vec![],
+            lines: (1..4).map(line).collect(),
+            json: Arc::default(),
+        };
+        let mut kept = brief();
+        for now in [10 * SECOND, 10 * SECOND + 300_000_000, 11 * SECOND, 65 * SECOND, 65 * SECOND + 1, 7200 * SECOND] {
+            let json = kept.json(now).unwrap();
+            assert_eq!(json, brief().json(now).unwrap());
+            let lines: Vec<SummaryLine> = serde_json::from_slice(&json).unwrap();
+            assert_eq!(lines.iter().map(|l| &*l.id).collect::<Vec<_>>(), ["1", "2", "3"]);
+        }
+        let status = |json: &[u8]| serde_json::from_slice::<Vec<SummaryLine>>(json).unwrap()[2].status.to_string();
+        assert_eq!(status(&kept.json(10 * SECOND).unwrap()), "Up 8 seconds");
+        assert!(Arc::ptr_eq(&kept.json(10 * SECOND).unwrap(), &kept.json(10 * SECOND + 1).unwrap()));
+        let mut none = Brief { lines: vec![], ..brief() };
+        assert_eq!(&*none.json(SECOND).unwrap(), b"[]\n");
     }
 
     #[test]

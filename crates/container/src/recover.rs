@@ -2,7 +2,7 @@
 //! made up for, half-made things are swept away, damaged ones put aside and reported.
 
 use crate::check;
-use crate::containers::{Container, Containers, Options, Paths, Rooms, Shared, Table};
+use crate::containers::{Changes, Container, Containers, Options, Paths, Rooms, Shared, Table};
 use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::host::Host;
@@ -82,6 +82,8 @@ impl Containers {
             events: Events::default(),
             watcher: Watcher::new()?,
             table: RwLock::new(Table::default()),
+            changes: Changes::default(),
+            brief: Mutex::default(),
             execs: Mutex::new(HashMap::new()),
             pruning: Mutex::new(()),
             closing: AtomicBool::new(false),
@@ -171,7 +173,7 @@ impl Shared {
             state.removing = false;
         }
         table.names.insert(record.name.clone(), record.id.clone());
-        let container = Arc::new(Container::new(&self.paths, self.watcher.timers(), record, state));
+        let container = Arc::new(Container::new(self, record, state));
         table.by_id.insert(container.id.clone(), container);
     }
 

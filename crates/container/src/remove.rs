@@ -182,6 +182,7 @@ impl Shared {
                 table.names.remove(&record.name);
             }
         }
+        *lock(&self.brief) = None;
         reached(Step::RemoveForgotten);
         if volumes {
             self.remove_volumes(&record);
@@ -189,6 +190,7 @@ impl Shared {
         }
         lock(&c.streams).pending.clear();
         self.forget_execs(&c.id);
+        c.wait_for_supervisor();
         self.tell(c, "destroy", &[]);
         c.change(|s| (s.removed, s.removing) = (true, false));
         Ok(())

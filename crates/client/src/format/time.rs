@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use std::fmt::Write;
 
 /// Go's `time.Unix(s, 0).String()` in the local zone: `2006-01-02 15:04:05 -0700 MST`.
 pub fn local(seconds: i64) -> String {
@@ -94,7 +95,10 @@ pub fn seconds(rfc3339: &str) -> Option<i64> {
 /// `3 minutes ago`
 pub fn ago(seconds: i64) -> String {
     let now = Timestamp::now().as_second();
-    format!("{} ago", api::units::human_duration(now - seconds))
+    // Long enough for all of them: a list has many.
+    let mut out = String::with_capacity(32);
+    let _ = write!(out, "{} ago", api::units::human_duration(now - seconds));
+    out
 }
 
 /// What `--since` and `--until` mean to the daemon: seconds with nine decimals. Durations count back from now.

@@ -96,7 +96,7 @@ pub async fn list(rooms: &Rooms, query: &Query) -> Result<Response<Body>> {
     };
     match wanted.size {
         true => ask(rooms, move |c| c.list(&wanted)).await,
-        false if query.boolean("brief") => Ok(response::list(&rooms.containers.brief(&wanted)?)),
+        false if query.boolean("brief") => Ok(response::json_text(rooms.containers.brief(&wanted)?)),
         false => ask_memory(rooms, |c| c.list(&wanted)),
     }
 }
