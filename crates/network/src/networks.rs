@@ -42,6 +42,8 @@ pub(crate) struct Inner {
     pub(crate) places: Arc<Ready<Place>>,
     pub(crate) ephemeral: Ephemeral,
     /// Made at the first join. The lock is held while it is made, so that it is made once.
+    /// From the first join on. Taken before the others, as it may have to be waited for.
+    claim: Mutex<Option<Claim>>,
     bridge: Mutex<Option<Arc<Bridge>>>,
     /// Transactions wait for one another in the kernel anyway.
     firewall: Mutex<Firewall>,
@@ -55,8 +57,6 @@ pub(crate) struct Firewall {
     made: bool,
     loopback_routed: bool,
     monitor: Option<Monitor>,
-    /// From the first join on.
-    claim: Option<Claim>,
 }
 
 /// A network as `GET /networks` shows it.
@@ -167,6 +167,7 @@ impl Networks {
             namespaces: Ready::new(),
             places: Ready::new(),
             ephemeral: Ephemeral::new(),
+            claim: Mutex::new(None),
             bridge: Mutex::new(None),
             firewall: Mutex::default(),
             firewall_port: AtomicU32::new(0),
@@ -298,9 +299,9 @@ impl Inner {
     /// The bridge, and with it the table and its monitor.
     pub(crate) fn bridge(self: &Arc<Inner>) -> Result<Arc<Bridge>> {
         {
-            let mut firewall = lock(&self.firewall);
-            if firewall.claim.is_none() {
-                firewall.claim = Some(claim::claim(&self.config.table, &self.config.bridge)?);
+            let mut claim = lock(&self.claim);
+            if claim.is_none() {
+                *claim = Some(claim::claim(&self.config.table, &self.config.bridge)?);
             }
         }
         let bridge = {
@@ -415,13 +416,14 @@ impl Inner {
 
     /// Removes the table and forgets the bridge.
     pub(crate) fn unmake(&self) -> Result<()> {
+        let mut claim = lock(&self.claim);
         let mut firewall = lock(&self.firewall);
         firewall.made = false;
         firewall.loopback_routed = false;
         firewall.monitor = None;
         *lock(&self.bridge) = None;
         self.commit(&mut firewall, firewall::remove(&self.config.table))?;
-        firewall.claim = None;
+        *claim = None;
         Ok(())
     }
 }
