@@ -471,7 +471,12 @@ fn density(table: &Table, engines: &[Engine], ours: &Ours, image: &str, count: u
     let make = |n: usize| format!("run -d --name den{n} --stop-timeout 0 IMG sleep 100000");
     let names: String = (0..count).map(|n| format!(" den{n}")).collect();
     for engine in engines {
-        let repeat = |(line, times)| median((0..times).filter_map(|_| engine.time(line, image)).collect());
+        // One more, and not one after the other: what the one before has left to the background is done.
+        let once_more = |line: &str| {
+            std::thread::sleep(Duration::from_millis(50));
+            engine.time(line, image)
+        };
+        let repeat = |(line, times)| median((0..times).filter_map(|_| once_more(line)).collect());
         // What is beside, and not what making it has left the disk to do.
         let settle = || {
             let _ = Command::new("sync").status();

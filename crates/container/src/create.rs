@@ -83,6 +83,7 @@ impl Shared {
         let id = record.id.clone();
         record.name = self.take_name(name, &id)?;
         reached(Step::CreateNamed);
+        self.expect_start(&record);
         let (of_undo, taken) = (self.clone(), record.name.clone());
         undo.push(move || drop(of_undo.table_mut().names.remove(&taken)));
 

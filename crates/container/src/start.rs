@@ -165,11 +165,25 @@ impl Shared {
         let _ = std::fs::remove_dir_all(&c.run);
     }
 
-    /// Makes the next start's supervisor, off this one's way: a short command has ended by then.
+    /// Makes the next start's supervisor, off this one's way: a short command has come to its end by then.
     fn refill(&self) {
-        const LATER: Duration = Duration::from_millis(5);
+        const LATER: Duration = Duration::from_millis(20);
         let spawner = self.spawner.clone();
         self.watcher.after(LATER, move || spawner.refill());
+    }
+
+    /// Makes what a start needs, and is not there already, while the container is being created: most are started at once.
+    pub(crate) fn expect_start(&self, record: &Record) {
+        match record.host_config.network_mode.as_str() {
+            mode if record.config.network_disabled || mode == "none" => self.rooms.networks.expect(false),
+            "host" => {}
+            mode if check::of_container(mode).is_some() => {}
+            _ => self.rooms.networks.expect(true),
+        }
+        if self.spawner.waiting().is_none() {
+            let spawner = self.spawner.clone();
+            self.watcher.after(Duration::ZERO, move || spawner.refill());
+        }
     }
 
     fn launch_message(

@@ -7,12 +7,14 @@ use crate::netlink::route::Mac;
 use crate::networks::{Inner, Networks};
 use crate::place::{self, Place};
 use crate::ports::{self, Protocol, PublishedPort};
+use crate::ready::LATER;
 use crate::reaper::remove_link;
 use crate::release::release;
 use crate::{Error, Result, conntrack, new_id};
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 use sys::step::{Step, reached};
 
 /// What a container wants.
@@ -98,8 +100,7 @@ impl Networks {
         };
         match lease {
             Ok(netns) => {
-                let next = inner.clone();
-                inner.places.refill(move || Place::make(&next, &*next.bridge().ok()?, new_id().ok()?).ok());
+                inner.make_ready(LATER);
                 Ok(Lease { netns, sockets, endpoint: record.endpoint })
             }
             Err(error) => {
@@ -109,6 +110,14 @@ impl Networks {
                 Err(error)
             }
         }
+    }
+}
+
+impl Inner {
+    /// Has a place made for the next container.
+    pub(crate) fn make_ready(self: &Arc<Inner>, delay: Duration) {
+        let next = self.clone();
+        self.places.refill(delay, move || Place::make(&next, &*next.bridge().ok()?, new_id().ok()?).ok());
     }
 }
 

@@ -11,7 +11,7 @@ use crate::netlink::nft::Transaction;
 use crate::netlink::{NETFILTER, Pool, ROUTE, Socket};
 use crate::place::Place;
 use crate::ports::{Binding, Ephemeral};
-use crate::ready::Ready;
+use crate::ready::{LATER, Ready};
 use crate::reaper::Reaper;
 use crate::subnet::Subnet;
 use crate::{Error, Result, new_id};
@@ -22,7 +22,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The networks of one engine. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -186,8 +186,18 @@ impl Networks {
             Some(ready) => ready,
             None => namespace::make(ipv6)?,
         };
-        self.0.namespaces.refill(move || namespace::make(ipv6).ok());
+        self.0.namespaces.refill(LATER, move || namespace::make(ipv6).ok());
         Ok(namespace.fd)
+    }
+
+    /// A container has just been made: what its start will need is made meanwhile, unless that is the network's first one.
+    pub fn expect(&self, bridged: bool) {
+        let ipv6 = self.0.ipv6;
+        match bridged {
+            true if lock(&self.0.bridge).is_some() => self.0.make_ready(Duration::ZERO),
+            true => {}
+            false => self.0.namespaces.refill(Duration::ZERO, move || namespace::make(ipv6).ok()),
+        }
     }
 
     /// A container's place, while it has one.

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// Before the next one is made: what has just been given out is about to be used, on a machine that may have two cores.
-const LATER: Duration = Duration::from_millis(5);
+/// Before the next one is made when nobody has asked for it: a short command has come to its end by then, on a machine that
+/// may have two cores.
+pub(crate) const LATER: Duration = Duration::from_millis(20);
 /// How long it is kept when nobody comes.
 const KEPT: Duration = Duration::from_secs(1);
 
@@ -18,21 +19,44 @@ struct State<T> {
     one: Option<T>,
     /// Counts those that were put here, so that a thread knows its own.
     serial: u64,
-    making: bool,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing is being made.
+    Idle,
+    /// The next one is, later.
+    Later,
+    /// The next one is, now.
+    Making,
 }
 
 impl<T: Send + 'static> Ready<T> {
     pub(crate) fn new() -> Arc<Ready<T>> {
-        Arc::new(Ready { state: Mutex::new(State { one: None, serial: 0, making: false }), changed: Condvar::new() })
+        Arc::new(Ready {
+            state: Mutex::new(State { one: None, serial: 0, phase: Phase::Idle }),
+            changed: Condvar::new(),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// The one that is ready.
+    fn wait_while<'s>(
+        &self,
+        state: MutexGuard<'s, State<T>>,
+        not_yet: impl FnMut(&mut State<T>) -> bool,
+    ) -> MutexGuard<'s, State<T>> {
+        self.changed.wait_while(state, not_yet).unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The one that is ready, or will be in a moment.
     pub(crate) fn take(&self) -> Option<T> {
-        let one = self.state().one.take();
+        let mut state = self.wait_while(self.state(), |s| s.one.is_none() && s.phase == Phase::Making);
+        let one = state.one.take();
+        drop(state);
         self.changed.notify_all();
         one
     }
@@ -40,31 +64,39 @@ impl<T: Send + 'static> Ready<T> {
     /// Looks at the one that is ready; nothing while one is being made.
     pub(crate) fn look<R>(&self, at: impl FnOnce(Option<&T>) -> R) -> Option<R> {
         let state = self.state();
-        (!state.making).then(|| at(state.one.as_ref()))
+        (state.phase != Phase::Making).then(|| at(state.one.as_ref()))
     }
 
-    /// Has the next one made by a thread, which stays until it is taken or has been kept long enough. That the thread
-    /// cannot be started, or the thing not made, costs the next one who asks a little time.
-    pub(crate) fn refill(self: &Arc<Self>, make: impl FnOnce() -> Option<T> + Send + 'static) {
+    /// Has the next one made by a thread after this delay, which stays until it is taken or has been kept long enough. That
+    /// the thread cannot be started, or the thing not made, costs the next one who asks a little time.
+    pub(crate) fn refill(self: &Arc<Self>, delay: Duration, make: impl FnOnce() -> Option<T> + Send + 'static) {
         {
             let mut state = self.state();
-            if state.one.is_some() || state.making {
+            if state.one.is_some() || state.phase == Phase::Making {
                 return;
             }
-            state.making = true;
+            let waits = std::mem::replace(&mut state.phase, if delay.is_zero() { Phase::Making } else { Phase::Later })
+                == Phase::Later;
+            if waits {
+                drop(state);
+                self.changed.notify_all();
+                return;
+            }
         }
         let own = self.clone();
         let thread = std::thread::Builder::new().name("net-ready".into()).stack_size(128 * 1024);
-        if thread.spawn(move || own.keep(make)).is_err() {
-            self.state().making = false;
+        if thread.spawn(move || own.keep(delay, make)).is_err() {
+            self.state().phase = Phase::Idle;
         }
     }
 
-    fn keep(&self, make: impl FnOnce() -> Option<T>) {
-        std::thread::sleep(LATER);
-        let made = make();
+    fn keep(&self, delay: Duration, make: impl FnOnce() -> Option<T>) {
+        let waited = self.changed.wait_timeout_while(self.state(), delay, |s| s.phase == Phase::Later);
+        waited.unwrap_or_else(|e| e.into_inner()).0.phase = Phase::Making;
+        // Whoever needs one waits for the end of this, whatever it is.
+        let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(make)).unwrap_or_default();
         let mut state = self.state();
-        state.making = false;
+        state.phase = Phase::Idle;
         state.one = made;
         state.serial += 1;
         let own = state.serial;
@@ -78,12 +110,14 @@ impl<T: Send + 'static> Ready<T> {
         }
     }
 
-    /// Waits until nothing is being made.
+    /// Waits until nothing is being made, or will be.
     pub(crate) fn settle(&self) {
         let mut state = self.state();
-        while state.making {
-            state = self.changed.wait(state).unwrap_or_else(|e| e.into_inner());
+        if state.phase == Phase::Later {
+            state.phase = Phase::Making;
+            self.changed.notify_all();
         }
+        drop(self.wait_while(state, |s| s.phase != Phase::Idle));
     }
 }
 
@@ -95,16 +129,28 @@ mod tests {
     fn it_is_made_once_and_taken_once() {
         let ready = Ready::new();
         assert_eq!(ready.take(), None);
-        ready.refill(|| Some(1));
+        ready.refill(LATER, || Some(1));
         ready.settle();
-        ready.refill(|| Some(2));
+        ready.refill(LATER, || Some(2));
         ready.settle();
         assert_eq!((ready.take(), ready.take()), (Some(1), None));
-        ready.refill(|| None);
+        ready.refill(LATER, || None);
         ready.settle();
         assert_eq!(ready.take(), None);
-        ready.refill(|| Some(3));
+        ready.refill(LATER, || Some(3));
         ready.settle();
+        assert_eq!(ready.take(), Some(3));
+    }
+
+    #[test]
+    fn who_expects_somebody_has_it_made_at_once() {
+        let ready = Ready::new();
+        ready.refill(Duration::MAX, || Some(1));
+        // It may never come, so nobody waits for it.
+        assert_eq!((ready.take(), ready.look(|one| one.is_none())), (None, Some(true)));
+        ready.refill(Duration::ZERO, || Some(2));
+        assert_eq!(ready.take(), Some(1));
+        ready.refill(Duration::ZERO, || Some(3));
         assert_eq!(ready.take(), Some(3));
     }
 }
