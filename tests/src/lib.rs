@@ -243,6 +243,17 @@ impl Drop for Disk {
     }
 }
 
+/// Whether an engine answers. That somebody listens is not enough: a child that the last one was just making has its socket
+/// too until it executes its program.
+fn pinged(socket: &Path) -> Option<()> {
+    use std::io::{Read, Write};
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).ok()?;
+    stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.starts_with("HTTP/1.1 200").then_some(())
+}
+
 impl Engine {
     /// Starts a daemon with `flags` added.
     pub fn start(flags: &[&str]) -> Engine {
@@ -315,7 +326,7 @@ impl Engine {
             if let Some(status) = self.daemon.as_mut().and_then(|d| d.try_wait().ok().flatten()) {
                 panic!("the daemon ended with {status}:\n{}", self.log());
             }
-            std::os::unix::net::UnixStream::connect(&socket).ok()
+            pinged(&socket)
         });
     }
 
