@@ -67,26 +67,30 @@ impl<T: Send + 'static> Ready<T> {
         (state.phase != Phase::Making).then(|| at(state.one.as_ref()))
     }
 
-    /// Has the next one made by a thread after this delay, which stays until it is taken or has been kept long enough. That
-    /// the thread cannot be started, or the thing not made, costs the next one who asks a little time.
+    /// Has the next one made by a thread after this delay, or at once when it is waiting already and the delay is none. The
+    /// thread stays until it is taken or has been kept long enough. That the thread cannot be started, or the thing not made,
+    /// costs the next one who asks a little time.
     pub(crate) fn refill(self: &Arc<Self>, delay: Duration, make: impl FnOnce() -> Option<T> + Send + 'static) {
         {
             let mut state = self.state();
-            if state.one.is_some() || state.phase == Phase::Making {
-                return;
-            }
-            let waits = std::mem::replace(&mut state.phase, if delay.is_zero() { Phase::Making } else { Phase::Later })
-                == Phase::Later;
-            if waits {
-                drop(state);
-                self.changed.notify_all();
-                return;
+            match state.phase {
+                _ if state.one.is_some() => return,
+                Phase::Making => return,
+                Phase::Later if delay.is_zero() => {
+                    state.phase = Phase::Making;
+                    self.changed.notify_all();
+                    return;
+                }
+                Phase::Later => return,
+                Phase::Idle if delay.is_zero() => state.phase = Phase::Making,
+                Phase::Idle => state.phase = Phase::Later,
             }
         }
         let own = self.clone();
         let thread = std::thread::Builder::new().name("net-ready".into()).stack_size(128 * 1024);
         if thread.spawn(move || own.keep(delay, make)).is_err() {
             self.state().phase = Phase::Idle;
+            self.changed.notify_all();
         }
     }
 
