@@ -3,8 +3,10 @@
 use crate::scene::{Scene, archive, look, member};
 use layer::{ChainId, Layers, Limits};
 use oci::image::Compression;
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Runs `test` where its mounts are nobody else's.
 pub fn alone<T: Send>(test: impl FnOnce() -> T + Send) -> T {
@@ -30,7 +32,12 @@ fn mounted<T>(layers: &Layers, id: &str, volatile: bool, at: &Path, see: impl Fn
     mount("overlay", at, "overlay", MountFlags::empty(), options.as_c_str()).unwrap();
     let seen = see();
     std::env::set_current_dir("/").unwrap();
-    unmount(at, UnmountFlags::empty()).unwrap();
+    // A child that another test is just making has a directory of it open until it executes its program.
+    let end = Instant::now() + Duration::from_secs(10);
+    while let Err(error) = unmount(at, UnmountFlags::empty()) {
+        assert!(error == Errno::BUSY && Instant::now() < end, "unmount: {error}");
+        std::thread::yield_now();
+    }
     seen
 }
 
