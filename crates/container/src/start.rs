@@ -25,6 +25,8 @@ use sys::step::{Step, reached};
 const NOT_EXECUTABLE: i32 = 126;
 const NOT_FOUND: i32 = 127;
 const UNKNOWN: i32 = 128;
+/// When the next start's supervisor is made if nobody expects it: a short command has come to its end by then.
+const LATER: Duration = Duration::from_millis(20);
 
 /// Why a start failed, and the exit code that `inspect` shows.
 struct Failed {
@@ -150,7 +152,7 @@ impl Shared {
                 reached(Step::StartSpawned);
                 lock(&c.streams).child = Some(child);
                 undo.forget();
-                self.refill();
+                self.refill(LATER);
                 Ok((started, parts.endpoint, socket))
             }
             Started::Failed(failure) => Err(of_failure(failure)),
@@ -165,11 +167,10 @@ impl Shared {
         let _ = std::fs::remove_dir_all(&c.run);
     }
 
-    /// Makes the next start's supervisor, off this one's way: a short command has come to its end by then.
-    fn refill(&self) {
-        const LATER: Duration = Duration::from_millis(20);
+    /// Makes the next start's supervisor, if there is none by then.
+    fn refill(&self, delay: Duration) {
         let spawner = self.spawner.clone();
-        self.watcher.after(LATER, move || spawner.refill());
+        self.watcher.after(delay, move || spawner.refill());
     }
 
     /// Makes what a start needs, and is not there already, while the container is being created: most are started at once.
@@ -181,8 +182,7 @@ impl Shared {
             _ => self.rooms.networks.expect(true),
         }
         if self.spawner.waiting().is_none() {
-            let spawner = self.spawner.clone();
-            self.watcher.after(Duration::ZERO, move || spawner.refill());
+            self.refill(Duration::ZERO);
         }
     }
 

@@ -186,17 +186,16 @@ impl Networks {
             Some(ready) => ready,
             None => namespace::make(ipv6)?,
         };
-        self.0.namespaces.refill(LATER, move || namespace::make(ipv6).ok());
+        self.0.make_namespace_ready(LATER);
         Ok(namespace.fd)
     }
 
-    /// A container has just been made: what its start will need is made meanwhile, unless that is the network's first one.
+    /// A container is being made: what its start will need is made meanwhile, but not the bridge, which only a start makes.
     pub fn expect(&self, bridged: bool) {
-        let ipv6 = self.0.ipv6;
-        match bridged {
-            true if lock(&self.0.bridge).is_some() => self.0.make_ready(Duration::ZERO),
-            true => {}
-            false => self.0.namespaces.refill(Duration::ZERO, move || namespace::make(ipv6).ok()),
+        if !bridged {
+            self.0.make_namespace_ready(Duration::ZERO);
+        } else if self.0.bridge.try_lock().is_ok_and(|bridge| bridge.is_some()) {
+            self.0.make_ready(Duration::ZERO);
         }
     }
 
@@ -304,6 +303,11 @@ impl Inner {
             part: self.config.fixed_cidr.unwrap_or(bridge.subnet),
             reserved: [bridge.gateway, self.config.default_gateway.unwrap_or(bridge.gateway)],
         }
+    }
+
+    fn make_namespace_ready(&self, delay: Duration) {
+        let ipv6 = self.ipv6;
+        self.namespaces.refill(delay, move || namespace::make(ipv6).ok());
     }
 
     /// The bridge, and with it the table and its monitor.

@@ -25,6 +25,8 @@ pub struct Spawner {
 #[derive(Debug, Default)]
 struct Kept {
     spare: Option<Fresh>,
+    /// Somebody is making it.
+    making: bool,
     /// The filter that the last launch had.
     filter: Option<Seccomp>,
 }
@@ -93,32 +95,16 @@ impl Spawner {
     /// Makes the one that is kept ready, if there is none. What fails is tried again by the next start.
     pub fn refill(&self) {
         let filter = {
-            let kept = self.kept();
-            if kept.spare.is_some() {
+            let mut kept = self.kept();
+            if kept.spare.is_some() || std::mem::replace(&mut kept.making, true) {
                 return;
             }
             kept.filter.clone()
         };
-        let Ok(mut fresh) = Fresh::new(&self.init) else { return };
-        if let Some(filter) = filter
-            && let Ok(body) = serde_json::to_vec(&filter)
-            && body.len() <= MAX_MESSAGE
-        {
-            let mut message = (body.len() as u32 | AHEAD).to_be_bytes().to_vec();
-            message.extend_from_slice(&body);
-            if (&fresh.socket).write_all(&message).is_ok() {
-                fresh.ahead = Some(filter);
-            }
-        }
+        let fresh = Fresh::new(&self.init).ok().map(|fresh| fresh.told(filter));
         let mut kept = self.kept();
-        match kept.spare {
-            None => kept.spare = Some(fresh),
-            // Another was quicker.
-            Some(_) => {
-                drop(kept);
-                fresh.end();
-            }
-        }
+        kept.making = false;
+        kept.spare = fresh;
     }
 }
 
@@ -143,6 +129,21 @@ impl Fresh {
         }
         let child = command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         Ok(Fresh { socket, child, ahead: None })
+    }
+
+    /// Itself, with the filter that is likely to be needed.
+    fn told(mut self, filter: Option<Seccomp>) -> Fresh {
+        if let Some(filter) = filter
+            && let Ok(body) = serde_json::to_vec(&filter)
+            && body.len() <= MAX_MESSAGE
+        {
+            let mut message = (body.len() as u32 | AHEAD).to_be_bytes().to_vec();
+            message.extend_from_slice(&body);
+            if (&self.socket).write_all(&message).is_ok() {
+                self.ahead = Some(filter);
+            }
+        }
+        self
     }
 
     /// Itself, if nobody has killed it.
