@@ -134,6 +134,26 @@ fn of_what_is_wrong() {
     none(differences);
 }
 
+/// Docker's client says it as the answers come; ours in the order asked for.
+#[test]
+fn of_many_that_are_not_there() {
+    need_root!();
+    let e = Engine::start(&[]);
+    let names: Vec<String> = (0..30).map(|n| format!("nobody{n}")).collect();
+    let args: Vec<&str> = ["rm", "-fv"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    let (ours, theirs) = (e.dhow(&args), e.docker(&args));
+    let wanted: String =
+        names.iter().map(|n| format!("Error response from daemon: No such container: {n}\n")).collect();
+    assert_eq!((ours.code, ours.out.as_str(), ours.err.as_str()), (0, "", wanted.as_str()));
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = normal(text).lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    assert_eq!((theirs.code, theirs.out.as_str()), (0, ""));
+    assert_eq!(sorted(&theirs.err), sorted(&wanted));
+}
+
 #[test]
 fn of_what_is_asked_for() {
     need_root!();

@@ -132,18 +132,34 @@ pub async fn run(command: &Command, engine: &Engine<'_>, flags: &Parsed) -> Resu
     }
 }
 
+/// What a command says when it has done its work to one of its arguments.
+pub enum Told {
+    /// A line of output; nothing, when it is empty.
+    Done(String),
+    /// A line on standard error that is no failure.
+    Complaint(String),
+}
+
+impl From<String> for Told {
+    fn from(line: String) -> Told {
+        Told::Done(line)
+    }
+}
+
 /// Does something to each of `names`, one after the other, prints what it gives, and says all that failed at the end.
-pub async fn each<F>(names: &[String], act: impl FnMut(String) -> F) -> Result<()>
+pub async fn each<F, T>(names: &[String], act: impl FnMut(String) -> F) -> Result<()>
 where
-    F: Future<Output = Result<String>>,
+    F: Future<Output = Result<T>>,
+    T: Into<Told>,
 {
     tell_each(stream::iter(names.to_vec()).then(act)).await
 }
 
 /// The same with many at a time, as Docker's client does it; what they give is still printed in the order of `names`.
-pub async fn each_at_once<F>(engine: &Engine<'_>, names: &[String], act: impl FnMut(String) -> F) -> Result<()>
+pub async fn each_at_once<F, T>(engine: &Engine<'_>, names: &[String], act: impl FnMut(String) -> F) -> Result<()>
 where
-    F: Future<Output = Result<String>>,
+    F: Future<Output = Result<T>>,
+    T: Into<Told>,
 {
     if names.len() > 1 {
         engine.asynchronous().await;
@@ -151,13 +167,14 @@ where
     tell_each(stream::iter(names.to_vec()).map(act).buffered(AT_ONCE)).await
 }
 
-async fn tell_each(done: impl Stream<Item = Result<String>>) -> Result<()> {
+async fn tell_each<T: Into<Told>>(done: impl Stream<Item = Result<T>>) -> Result<()> {
     let mut done = std::pin::pin!(done);
     let mut failed = Vec::new();
     while let Some(one) = done.next().await {
-        match one {
-            Ok(text) if text.is_empty() => {}
-            Ok(text) => crate::output::print(&format!("{text}\n"))?,
+        match one.map(Into::into) {
+            Ok(Told::Done(line)) if line.is_empty() => {}
+            Ok(Told::Done(line)) => crate::output::print(&format!("{line}\n"))?,
+            Ok(Told::Complaint(line)) => crate::output::complain(&line),
             Err(failure) => failed.push(failure.text),
         }
     }

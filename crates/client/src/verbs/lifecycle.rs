@@ -1,6 +1,6 @@
 //! stop, restart, kill, rm, rename, pause, unpause, wait, update, container prune
 
-use super::{confirm, each, each_at_once, filters};
+use super::{Told, confirm, each, each_at_once, filters};
 use crate::engine::{Ask, Engine, escape};
 use crate::failure::{Failure, Result};
 use crate::flags::Parsed;
@@ -50,11 +50,8 @@ pub async fn rm(engine: &Engine<'_>, flags: &Parsed) -> Result<()> {
             .query_if("force", flags.is("force"));
         match engine.tell(ask).await {
             // what is not there need not be forced away
-            Err(failure) if failure.is_not_found() && flags.is("force") => {
-                crate::output::complain(&failure.text);
-                Ok(String::new())
-            }
-            other => other.map(|()| name),
+            Err(failure) if failure.is_not_found() && flags.is("force") => Ok(Told::Complaint(failure.text)),
+            other => other.map(|()| Told::Done(name)),
         }
     })
     .await
