@@ -231,7 +231,7 @@ impl Container {
         }
     }
 
-    /// Waits until the supervisor of a run that has ended is gone. It is about to be: what else there is to do comes first.
+    /// Waits until the supervisor of a run that has ended is gone. It has given back all that it had, and is about to be.
     pub fn wait_for_supervisor(&self) {
         let child = lock(&self.streams).child.take();
         if let Some(mut child) = child {

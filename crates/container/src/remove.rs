@@ -190,7 +190,6 @@ impl Shared {
         }
         lock(&c.streams).pending.clear();
         self.forget_execs(&c.id);
-        c.wait_for_supervisor();
         self.tell(c, "destroy", &[]);
         c.change(|s| (s.removed, s.removing) = (true, false));
         Ok(())

@@ -4,6 +4,7 @@ use crate::containers::Shared;
 use crate::error::{Error, Result};
 use crate::mounts::{Kind, MountPoint};
 use crate::state::{BoundPort, Endpoint};
+use network::Netns;
 use oci::Platform;
 use oci::runtime::Mount;
 use std::os::fd::OwnedFd;
@@ -100,7 +101,7 @@ impl Shared {
     }
 
     /// A place on the default network.
-    pub fn join(&self, id: &str, join: &network::Join) -> Result<(OwnedFd, Vec<OwnedFd>, Endpoint)> {
+    pub fn join(&self, id: &str, join: &network::Join) -> Result<(Netns, Vec<OwnedFd>, Endpoint)> {
         self.leave_at_last(id);
         let lease = self.rooms.networks.join(id, join)?;
         let endpoint = self.endpoint(lease.endpoint);
@@ -127,7 +128,7 @@ impl Shared {
     }
 
     /// A namespace with a loopback alone.
-    pub fn loopback(&self) -> Result<OwnedFd> {
+    pub fn loopback(&self) -> Result<Netns> {
         Ok(self.rooms.networks.loopback()?)
     }
 

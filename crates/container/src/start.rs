@@ -53,6 +53,20 @@ struct Parts {
     files: PathBuf,
 }
 
+impl Parts {
+    fn pass(&mut self, fd: OwnedFd, meaning: PassedFd) {
+        self.fds.push(fd);
+        self.meaning.push(meaning);
+    }
+
+    fn pass_network(&mut self, netns: network::Netns) {
+        self.pass(netns.fd, PassedFd::NetworkNamespace);
+        if let Some(sysfs) = netns.sysfs {
+            self.pass(sysfs, PassedFd::Sysfs);
+        }
+    }
+}
+
 impl Containers {
     /// Starts a container that is there.
     ///
@@ -292,8 +306,7 @@ impl Shared {
         let mut place = Place { ip: None, gateway: None, host: false };
         match host.network_mode.as_str() {
             mode if config.network_disabled || mode == "none" => {
-                parts.fds.push(self.loopback()?);
-                parts.meaning.push(PassedFd::NetworkNamespace);
+                parts.pass_network(self.loopback()?);
                 parts.endpoint = Some(Endpoint { network_id: self.network_id("none"), ..Endpoint::default() });
             }
             "host" => {
@@ -308,8 +321,7 @@ impl Shared {
                     }
                     other => other,
                 })?;
-                parts.fds.push(joined);
-                parts.meaning.push(PassedFd::NetworkNamespace);
+                parts.pass(joined, PassedFd::NetworkNamespace);
                 parts.files = donor.dir.clone();
                 return Ok(parts);
             }
@@ -318,11 +330,9 @@ impl Shared {
                 let (of_undo, id) = (self.clone(), c.id.clone());
                 undo.push(move || of_undo.leave(&id));
                 (place.ip, place.gateway) = (endpoint.ip, endpoint.gateway);
-                parts.fds.push(netns);
-                parts.meaning.push(PassedFd::NetworkNamespace);
+                parts.pass_network(netns);
                 for socket in sockets {
-                    parts.fds.push(socket);
-                    parts.meaning.push(PassedFd::Port);
+                    parts.pass(socket, PassedFd::Port);
                 }
                 parts.endpoint = Some(endpoint);
             }

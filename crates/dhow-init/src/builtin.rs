@@ -4,9 +4,9 @@ use oci::runtime::Resources;
 use runtime::cgroup::Place;
 use runtime::{Create, Created, Running};
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use supervisor::protocol::{Exec, Failure, FailureKind, Launch};
-use supervisor::serve::{OomAlarm, Process, Runtime, Stdio};
+use supervisor::serve::{Ahead, OomAlarm, Process, Runtime, Stdio};
 
 /// One container.
 #[derive(Default)]
@@ -51,7 +51,7 @@ impl Builtin {
 }
 
 impl Runtime for Builtin {
-    fn create(&mut self, launch: &Launch, stdio: Stdio, netns: Option<OwnedFd>) -> Result<i32, Failure> {
+    fn create(&mut self, launch: &Launch, stdio: Stdio, ahead: Ahead) -> Result<i32, Failure> {
         let init = match launch.init {
             true => Some(File::open("/proc/self/exe").map_err(|e| io_failure("init", &e))?),
             false => None,
@@ -65,7 +65,9 @@ impl Runtime for Builtin {
             rootfs_base: &launch.rootfs_base,
             cgroup: &place,
             stdio: streams(stdio),
-            netns: netns.as_ref().map(AsFd::as_fd),
+            netns: ahead.netns.as_ref().map(AsFd::as_fd),
+            sysfs: ahead.sysfs.as_ref().map(AsFd::as_fd),
+            bare: ahead.bare.as_ref().map(AsFd::as_fd),
             init: init.as_ref().map(AsFd::as_fd),
             detached: None,
         })

@@ -2,6 +2,7 @@
 
 use crate::bridge::{Bridge, marker};
 use crate::lease::{self, Endpoint, Record};
+use crate::namespace::Netns;
 use crate::netlink::Batch;
 use crate::netlink::route::Mac;
 use crate::networks::{Inner, Networks};
@@ -33,8 +34,8 @@ pub struct Join {
 /// What a container got. Dropping it gives nothing back: `Networks::release` does.
 #[derive(Debug)]
 pub struct Lease {
-    /// The namespace, with `eth0` up, addressed and routed. It lives as long as a descriptor or a process holds it.
-    pub netns: OwnedFd,
+    /// The namespace, with `eth0` up, addressed and routed.
+    pub netns: Netns,
     /// Hold the published ports: to be kept open for the container's life.
     pub sockets: Vec<OwnedFd>,
     /// What `inspect` shows.
@@ -88,6 +89,8 @@ impl Networks {
         let bridge = inner.bridge()?;
         let place = inner.places.take();
         let endpoint_id = place.as_ref().map_or_else(new_id, |place| Ok(place.endpoint_id.clone()))?;
+        // Addresses of containers that have ended are free in a moment, and the lowest is wanted.
+        inner.reaper.quiet();
         let (record, sockets) = reserve(inner, id, join, &bridge, endpoint_id)?;
         reached(Step::StartLease);
         let lease = match connect(inner, &record, &bridge, place) {
@@ -179,7 +182,7 @@ fn reserve(
 }
 
 /// The devices and the rules.
-fn connect(inner: &Arc<Inner>, record: &Record, bridge: &Bridge, place: Option<Place>) -> Result<OwnedFd> {
+fn connect(inner: &Arc<Inner>, record: &Record, bridge: &Bridge, place: Option<Place>) -> Result<Netns> {
     let endpoint = &record.endpoint;
     let mut place = match place {
         Some(place) => place,
@@ -208,5 +211,5 @@ fn connect(inner: &Arc<Inner>, record: &Record, bridge: &Bridge, place: Option<P
             conntrack::forget_before(endpoint.ip, &endpoint.ports)?;
         }
     }
-    Ok(place.namespace.fd)
+    Ok(place.namespace.outside)
 }

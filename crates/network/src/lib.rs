@@ -59,6 +59,7 @@ pub use config::{Cidr, Config};
 pub use hosts::{hosts, hosts_of_host};
 pub use join::{Join, Lease};
 pub use lease::Endpoint;
+pub use namespace::Netns;
 pub use netlink::route::Mac;
 pub use networks::{Network, Networks};
 pub use ports::{Binding, Protocol, PublishedPort};

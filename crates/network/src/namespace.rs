@@ -4,7 +4,7 @@
 use crate::netlink::{Batch, ROUTE, Socket};
 use crate::{Error, Result};
 use rustix::fs::{CWD, Mode, OFlags, open, openat};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -13,8 +13,24 @@ const LOOPBACK: u32 = 1;
 
 /// A namespace whose loopback is up and where interfaces get no IPv6 address unless the user asks for it.
 pub(crate) struct Namespace {
-    pub(crate) fd: OwnedFd,
+    pub(crate) outside: Netns,
     pub(crate) socket: Socket,
+}
+
+/// A network namespace. It lives as long as a descriptor or a process holds it.
+#[derive(Debug)]
+pub struct Netns {
+    /// The namespace.
+    pub fd: OwnedFd,
+    /// A sysfs that shows its devices, mounted nowhere; `None` where the kernel gave none. To make one the kernel looks at
+    /// that of every other network namespace.
+    pub sysfs: Option<OwnedFd>,
+}
+
+impl AsFd for Netns {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
 }
 
 /// Makes one.
@@ -31,7 +47,7 @@ fn enter_new(ipv6: bool) -> Result<Namespace> {
     // In a procfs that all share, every namespace leaves entries of the same names behind, and the kernel looks through all
     // of them for the next one's: hundreds of containers would make each other slow.
     let shared = || open("/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-    let proc = own_proc().or_else(|_| shared()).map_err(Error::os("open", Path::new("/proc")))?;
+    let proc = own_filesystem("proc").or_else(|_| shared()).map_err(Error::os("open", Path::new("/proc")))?;
     let write = |name, value| write_below(proc.as_fd(), &Path::new("sys").join(name), value);
     // What a device has is copied from `default` when it appears: eth0 never has a moment of IPv6.
     if ipv6 {
@@ -45,12 +61,14 @@ fn enter_new(ipv6: bool) -> Result<Namespace> {
     let mut batch = Batch::new();
     batch.set_up(LOOPBACK);
     socket.apply(batch)?;
-    Ok(Namespace { fd, socket })
+    let sysfs = own_filesystem("sysfs").ok();
+    Ok(Namespace { outside: Netns { fd, sysfs }, socket })
 }
 
-/// A procfs that is mounted nowhere and that nobody else sees.
-fn own_proc() -> rustix::io::Result<OwnedFd> {
-    let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+/// A file system of the kernel that is mounted nowhere and that nobody else sees.
+fn own_filesystem(kind: &str) -> rustix::io::Result<OwnedFd> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(context.as_fd(), "source", kind)?;
     fsconfig_create(context.as_fd())?;
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::firewall::{self, Elements, Rules};
 use crate::lease::{Endpoint, Leases, Range};
 use crate::monitor::Monitor;
-use crate::namespace::{self, Namespace};
+use crate::namespace::{self, Namespace, Netns};
 use crate::netlink::nft::Transaction;
 use crate::netlink::{NETFILTER, Pool, ROUTE, Socket};
 use crate::place::Place;
@@ -18,7 +18,6 @@ use crate::{Error, Result, new_id};
 use fault::Survey;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -180,14 +179,14 @@ impl Networks {
     }
 
     /// A namespace that has a loopback and nothing else.
-    pub fn loopback(&self) -> Result<OwnedFd> {
+    pub fn loopback(&self) -> Result<Netns> {
         let ipv6 = self.0.ipv6;
         let namespace = match self.0.namespaces.take() {
             Some(ready) => ready,
             None => namespace::make(ipv6)?,
         };
         self.0.make_namespace_ready(LATER);
-        Ok(namespace.fd)
+        Ok(namespace.outside)
     }
 
     /// A container is being made: what its start will need is made meanwhile, but not the bridge, which only a start makes.

@@ -45,7 +45,7 @@ impl Place {
             bridge: bridge.index,
             mtu: inner.config.mtu,
             peer: INTERFACE,
-            netns: namespace.fd.as_fd(),
+            netns: namespace.outside.as_fd(),
             isolated: bridge.isolate,
         };
         let mut down = Batch::new();

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 impl Networks {
     /// Gives back all that the container has; again is no error. What fails is returned and the rest is done. Its device
-    /// is down when this returns and gone soon after: see [`Networks::settle`].
+    /// is down before its address is given to another, and gone soon after: see [`Networks::settle`].
     pub fn release(&self, id: &str) -> Vec<Error> {
         release(&self.0, id)
     }
@@ -57,19 +57,6 @@ impl Networks {
     }
 }
 
-/// Ends all traffic of the device now and has it removed soon.
-fn disconnect(inner: &Inner, name: String) -> Result<()> {
-    let mut batch = Batch::new();
-    batch.set_down(&name);
-    match inner.route.with(|socket| socket.apply(batch)) {
-        // With the last process of the container the kernel removes both ends by itself.
-        Err(failure) if failure.errno == Errno::NODEV => return Ok(()),
-        other => other?,
-    }
-    inner.reaper.take(name);
-    Ok(())
-}
-
 pub(crate) fn release(inner: &Arc<Inner>, id: &str) -> Vec<Error> {
     // Out of the records first, so that a table made anew meanwhile has no element of it; the address stays taken.
     let Some(record) = inner.leases().records.remove(id) else { return Vec::new() };
@@ -78,7 +65,6 @@ pub(crate) fn release(inner: &Arc<Inner>, id: &str) -> Vec<Error> {
     if !endpoint.ports.is_empty() {
         errors.extend(inner.withdraw(endpoint.ip, &endpoint.ports).err());
     }
-    errors.extend(disconnect(inner, veth_name(endpoint)).err());
     if endpoint.ports.iter().any(|port| port.proto == Protocol::Udp) {
         errors.extend(conntrack::forget_container(endpoint.ip).err());
     }
@@ -96,7 +82,8 @@ pub(crate) fn release(inner: &Arc<Inner>, id: &str) -> Vec<Error> {
         inner.leases().records.insert(id.to_owned(), record);
         return errors;
     }
-    inner.leases().free(endpoint.ip);
+    let (own, ip) = (inner.clone(), endpoint.ip);
+    inner.reaper.take(veth_name(endpoint), move || own.leases().free(ip));
     errors
 }
 

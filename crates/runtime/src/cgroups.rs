@@ -2,7 +2,7 @@
 
 use crate::Failure;
 use crate::cgroup::View;
-use crate::mount::{attach, change, clone_tree, detached, directory, failed, new_filesystem};
+use crate::mount::{attach, change, clone_tree, detached, directory, enslave, failed, new_filesystem};
 use crate::options::Options;
 use oci::runtime::Mount;
 use rustix::fs::{CWD, Mode, OFlags};
@@ -10,6 +10,15 @@ use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use sys::rootfs;
+
+/// Clones a view's mount for who will not see the host's any more. On v2 there is nothing to clone: it is mounted anew.
+pub(crate) fn open(view: &mut View) -> Result<(), Failure> {
+    if !view.name.is_empty() {
+        let tree = clone_tree(CWD, view.path.as_os_str().as_bytes(), false);
+        view.tree = Some(tree.map_err(|e| Failure::system("cgroup", &format!("clone {}", view.path.display()), e))?);
+    }
+    Ok(())
+}
 
 /// Mounts the container's cgroup. On v2 it is the file system itself, whose root the cgroup namespace makes the container's
 /// own cgroup. On v1 it is a tmpfs with one bind per hierarchy, of the container's own cgroup, so that nothing above it
@@ -42,8 +51,18 @@ pub(crate) fn mount(root: BorrowedFd, mount: &Mount, options: &Options, views: &
     attach(made.as_fd(), target.as_fd()).map_err(|e| failed(mount, "move_mount", e))?;
     for view in views {
         let one = || -> Result<(), Errno> {
-            let tree = clone_tree(CWD, view.path.as_os_str().as_bytes(), false)?;
-            change(tree.as_fd(), &Options { data: Vec::new(), ..options.clone() })?;
+            let tree;
+            let tree = match &view.tree {
+                Some(made) => {
+                    enslave(made.as_fd())?;
+                    made.as_fd()
+                }
+                None => {
+                    tree = clone_tree(CWD, view.path.as_os_str().as_bytes(), false)?;
+                    tree.as_fd()
+                }
+            };
+            change(tree, &Options { data: Vec::new(), ..options.clone() })?;
             let place = rootfs::resolve_plain(made.as_fd(), view.name.as_bytes(), OFlags::PATH)?;
             attach(tree.as_fd(), place.as_fd())
         };

@@ -7,7 +7,7 @@ use crate::notify::Notified;
 use crate::plan::{Manner, Plan};
 use crate::seccomp::Filter;
 use crate::sync::{self, Order, Report, Socket};
-use crate::{Failure, FailureKind, identity, idmap, init, mount, netdev};
+use crate::{Failure, FailureKind, cgroups, identity, idmap, init, mount, netdev};
 use oci::runtime::{Hooks, Linux, Mount, Resources, Spec};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
@@ -48,6 +48,11 @@ pub struct Create<'a> {
     pub stdio: Stdio,
     /// The network namespace to join, in place of the configuration's.
     pub netns: Option<BorrowedFd<'a>>,
+    /// A sysfs that shows the devices of `netns`, mounted nowhere, for the first mount of one.
+    pub sysfs: Option<BorrowedFd<'a>>,
+    /// A mount namespace without the host's mounts ([`sys::bare`]), to make the container's of where that will do: what is not
+    /// copied need not be taken away.
+    pub bare: Option<BorrowedFd<'a>>,
     /// The program that is PID 1 and has the command as its child, if there is to be one.
     pub init: Option<BorrowedFd<'a>>,
     /// The container is to outlive the calling process.
@@ -187,8 +192,9 @@ fn make(create: Create) -> Result<Created, Failure> {
     let born_in = attempt.cgroup.as_ref().and_then(Cgroup::v2_fd).filter(|_| user.is_none());
     let born = born_in.is_some();
     let pid_namespace = plan.namespaces.join_pid.as_ref().map(AsFd::as_fd);
+    let later = if plan.bare.is_some() { ns::NEWNS } else { 0 };
     let cloned = match user {
-        None => clone_into(plan.namespaces.new, ns::NEWPID, pid_namespace, born_in)?,
+        None => clone_into(plan.namespaces.new & !later, ns::NEWPID, pid_namespace, born_in)?,
         Some(user) => clone_by_another(user, &plan.namespaces, pid_namespace)?,
     };
     match cloned {
@@ -275,7 +281,10 @@ fn serve(
             attempt.cgroup.take().ok_or_else(|| Failure::system("cgroup", "make the cgroup", Errno::IO))?
         }
     };
-    let views = cgroup.views();
+    let mut views = cgroup.views();
+    if plan.bare.is_some() && plan.mounts.iter().any(|(mount, _)| mount::shows_cgroup(mount)) {
+        views.iter_mut().try_for_each(cgroups::open)?;
+    }
     attempt.cgroup = Some(cgroup);
     reset_affinity(attempt.pid);
     adjust_score(attempt.pid, plan.process.oom_score_adj)?;

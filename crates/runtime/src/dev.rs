@@ -60,7 +60,7 @@ pub(crate) fn populate(dev: BorrowedFd, plan: &Plan) -> Result<(), Failure> {
             Err(e) => return Err(failed(name, e)),
         }
     }
-    if rustix::fs::access("/proc/kcore", rustix::fs::Access::EXISTS).is_ok() {
+    if plan.has_kcore {
         rustix::fs::symlinkat("/proc/kcore", dev, "core").map_err(|e| failed("core", e))?;
     }
     Ok(())

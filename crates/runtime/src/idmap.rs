@@ -68,8 +68,7 @@ pub(crate) fn open_sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Failure>
             .map_err(|e| mount::failed(mount, &format!("bind source {:?}", mount.source), e))?;
         if in_user || !stays_shared {
             // As it would be in the child's mount namespace: what is mounted there does not come here.
-            let slave = MountAttr { propagation: attr::PROPAGATION_SLAVE, ..MountAttr::default() };
-            sys::mount_setattr(tree.as_fd(), c"", true, &slave).map_err(failed("mount_setattr"))?;
+            mount::enslave(tree.as_fd()).map_err(failed("mount_setattr"))?;
         }
         if !idmapped(mount, options) {
             return Ok(Some(tree));

@@ -31,7 +31,7 @@ fn prepare(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<OwnedFd>) ->
     // Modes of what is made below are exact.
     rustix::process::umask(Mode::empty());
     // Before anything is mounted: nothing of it may reach the host.
-    if !plan.on_host {
+    if !plan.on_host && plan.bare.is_none() {
         root::seclude(plan)?;
     }
     // From the host's tree, which the root file system is about to cover. The clones keep their peers, so a bind can be
@@ -41,7 +41,7 @@ fn prepare(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<OwnedFd>) ->
         root::make_private(plan)?;
     }
     let root = root::mount(plan)?;
-    let root = root.as_fd();
+    let (root, upon) = (root.tree.as_fd(), root.upon);
 
     let made = mount_all(root, plan, sources, socket)?;
     if plan.namespaces.has_user() && !plan.dev_is_bound {
@@ -74,7 +74,7 @@ fn prepare(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<OwnedFd>) ->
         sys::mount_setattr(root, c"", false, &readonly)
             .map_err(|e| Failure::system("mount rootfs", "make the root file system read-only", e))?;
     }
-    root::enter(root, plan)?;
+    root::enter(root, upon, plan)?;
 
     plan.manner.adopt()?;
     let place = Place { root, cwd, terminal, in_userns: plan.namespaces.has_user() };
@@ -100,13 +100,13 @@ fn run_hooks(hooks: &Hooks, told: &Told, parents: bool, root: BorrowedFd, socket
 }
 
 /// Mounts in their order; but what shows the cgroup, and what lies below that, waits until the parent has made it.
-fn mount_all(
+fn mount_all<'p>(
     root: BorrowedFd,
-    plan: &Plan,
+    plan: &'p Plan,
     mut sources: Vec<Option<OwnedFd>>,
     socket: &Socket,
-) -> Result<Made, Failure> {
-    let mut made = Made::default();
+) -> Result<Made<'p>, Failure> {
+    let mut made = Made { sysfs: plan.sysfs.as_ref().map(AsFd::as_fd), ..Made::default() };
     let mut late = Vec::new();
     if !plan.mounts.iter().any(|(mount, options)| is(&mount.destination, "dev") && !options.remount) {
         let (mount, options) = mount::default_dev();
@@ -142,7 +142,9 @@ fn mount_all(
 
 /// What was mounted and is needed again.
 #[derive(Default)]
-struct Made {
+struct Made<'p> {
+    /// Not yet: made ahead, and to be mounted in place of a new one.
+    sysfs: Option<BorrowedFd<'p>>,
     dev: Option<OwnedFd>,
     proc: Option<OwnedFd>,
     /// To be made read-only when nothing more is to be made in it.
@@ -227,6 +229,12 @@ fn mount_one(root: BorrowedFd, plan: &Plan, n: usize, source: Option<OwnedFd>, m
     }
     if mount.kind == "tmpfs" && is(&mount.destination, "dev") {
         return mount_dev(root, plan, mount, options, made);
+    }
+    if mount.kind == "sysfs"
+        && options.data.is_empty()
+        && let Some(sysfs) = made.sysfs.take()
+    {
+        return mount::made_ahead(root, mount, options, sysfs);
     }
     let late = mount.kind == "tmpfs" && options.set & attr::RDONLY != 0;
     let mounted =

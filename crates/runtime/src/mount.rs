@@ -126,6 +126,12 @@ pub(crate) fn change(mount: BorrowedFd, options: &Options) -> Result<(), Errno> 
     Ok(())
 }
 
+/// What is mounted in the tree's peers comes to it, and nothing of its own to them.
+pub(crate) fn enslave(tree: BorrowedFd) -> Result<(), Errno> {
+    let slave = MountAttr { propagation: attr::PROPAGATION_SLAVE, ..MountAttr::default() };
+    sys::mount_setattr(tree, c"", true, &slave)
+}
+
 /// What remains of `options` when attributes that nobody has spoken of are cleared.
 fn exactly(options: &Options) -> Options {
     let plain = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
@@ -171,10 +177,13 @@ pub(crate) fn open_sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Failure>
             let made = plan.sources[n].as_ref().map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3));
             made.transpose().map_err(|e| failed(mount, "dup", e))
         }
-        Some(recursive) => match clone_tree(CWD, mount.source.as_bytes(), recursive) {
-            Ok(tree) => Ok(Some(tree)),
-            Err(e) => Err(failed(mount, &format!("bind source {:?}", mount.source), e)),
-        },
+        Some(recursive) => {
+            let tree = clone_tree(CWD, mount.source.as_bytes(), recursive).and_then(|tree| {
+                // As in a copy of the host's mount namespace.
+                if plan.bare.is_some() { enslave(tree.as_fd()).map(|()| tree) } else { Ok(tree) }
+            });
+            tree.map(Some).map_err(|e| failed(mount, &format!("bind source {:?}", mount.source), e))
+        }
     };
     plan.mounts.iter().enumerate().map(open).collect()
 }
@@ -207,6 +216,14 @@ pub(crate) fn bind(
     };
     change(tree, &options).map_err(failed("mount_setattr"))?;
     attach(tree, target.as_fd()).map_err(failed("move_mount"))
+}
+
+/// Mounts a file system that is there and has no attributes yet.
+pub(crate) fn made_ahead(root: BorrowedFd, mount: &Mount, options: &Options, made: BorrowedFd) -> Result<(), Failure> {
+    let target = directory(root, &mount.destination).map_err(|e| no_directory(mount, e))?;
+    not_procfs(mount, target.as_fd(), false)?;
+    change(made, options).map_err(|e| failed(mount, "mount_setattr", e))?;
+    attach(made, target.as_fd()).map_err(|e| failed(mount, "move_mount", e))
 }
 
 /// Mounts a new file system, a writable one when it begins with a copy, and returns it.
@@ -274,6 +291,11 @@ fn reconfigure(target: BorrowedFd, options: &Options) -> Result<(), (Errno, Stri
     fsconfig_reconfigure(&context).map_err(|e| (e, explain(context.as_fd(), "reconfigure".into())))
 }
 
+/// Whether file systems of this kind are the kernel's own, and made of nothing that has a path.
+pub(crate) fn is_of_no_device(kind: &str) -> bool {
+    ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"].contains(&kind)
+}
+
 /// The new file system of `mount`, attached nowhere. A tmpfs without a mode takes that of the directory it will cover.
 pub(crate) fn detached(mount: &Mount, options: &Options, covers: Option<BorrowedFd>) -> Result<OwnedFd, Failure> {
     let mut data = options.data.clone();
@@ -283,8 +305,7 @@ pub(crate) fn detached(mount: &Mount, options: &Options, covers: Option<Borrowed
     {
         data.push(("mode".into(), Some(format!("{:o}", stat.st_mode & 0o7777))));
     }
-    let kernels = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "overlay"];
-    if options.set & attr::RDONLY != 0 && !kernels.contains(&mount.kind.as_str()) {
+    if options.set & attr::RDONLY != 0 && !is_of_no_device(&mount.kind) && mount.kind != "overlay" {
         // Of a file system on a disk: not even its journal may be written.
         data.push(("ro".into(), None));
     }

@@ -2,6 +2,7 @@
 //! the child then does needs no further thought.
 
 use crate::hooks::Told;
+use crate::mount::is_of_no_device;
 use crate::namespaces::{self, Namespaces};
 use crate::notify::Notified;
 use crate::options::{self, Options};
@@ -12,7 +13,7 @@ use crate::{Create, Failure};
 use oci::runtime::{self as spec, Hook, Hooks, Linux, Mount, Process, Spec};
 use rustix::process::{Resource, Rlimit};
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use sys::clone::flags as ns;
 
@@ -48,6 +49,13 @@ pub(crate) struct Plan {
     pub root_in_place: bool,
     /// It is entered by chroot(2).
     pub no_pivot: bool,
+    /// A sysfs for the first mount of one.
+    pub sysfs: Option<OwnedFd>,
+    /// A mount namespace with nothing in it, to have the container's be a copy of: nothing but binds has to be looked for among
+    /// the host's mounts, and those are cloned before it is entered.
+    pub bare: Option<OwnedFd>,
+    /// The host has a /proc/kcore, to which /dev/core leads.
+    pub has_kcore: bool,
     /// Sources of binds are cloned one by one, so that the list of mounts has the order of the configuration; otherwise all at
     /// once, before their propagation is changed.
     pub in_order: bool,
@@ -307,6 +315,13 @@ impl Plan {
             let text = "without a mount namespace the root file system must be a directory of its own";
             return Err(Failure::invalid("rootfs", text.into()));
         }
+        let given = |fd: BorrowedFd| {
+            let own = rustix::io::fcntl_dupfd_cloexec(fd, 3);
+            own.map_err(|e| Failure::system("start", "duplicate what was made ahead", e))
+        };
+        let alone = create.detached.is_none() && hooks.is_none() && may_be_bare(&namespaces, propagation, &mounts);
+        let bare = create.bare.filter(|_| alone).map(given).transpose()?;
+        let sysfs = create.sysfs.filter(|_| !namespaces.has_user()).map(given).transpose()?;
         let root_in_place = (looked_for || on_host) && root_options.bind.is_some();
         Ok(Plan {
             root_options,
@@ -331,10 +346,23 @@ impl Plan {
             root_in_place,
             no_pivot: create.detached.as_ref().is_some_and(|detached| detached.no_pivot),
             on_host,
+            sysfs,
+            bare,
+            has_kcore: rustix::fs::access("/proc/kcore", rustix::fs::Access::EXISTS).is_ok(),
             rootless: crate::create::rootless() && maps_itself,
             in_order: create.detached.is_some() && !changes_propagation(propagation),
         })
     }
+}
+
+/// Whether the mount namespace can be a copy of one that has none of the host's mounts.
+fn may_be_bare(namespaces: &Namespaces, propagation: Option<(u64, bool)>, mounts: &[(Mount, Options)]) -> bool {
+    let asks_nothing_of_host = |(mount, options): &(Mount, Options)| {
+        options.remount || options.binds().is_some() || is_of_no_device(&mount.kind)
+    };
+    // Root of another user namespace could not enter it.
+    let made = namespaces.new & ns::NEWNS != 0 && !namespaces.has_user();
+    made && propagation.is_none() && mounts.iter().all(asks_nothing_of_host)
 }
 
 /// Fields that this runtime has nothing for.

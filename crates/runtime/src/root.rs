@@ -1,4 +1,5 @@
-//! The root file system: mounted on top of the host's `/` in the container's own mount namespace, and made `/` at the end.
+//! The root file system: mounted on top of the host's `/` in the container's own mount namespace, and made `/` at the end; or
+//! in one where the host's mounts have never been.
 
 use crate::mount::{clone_tree, explain, finish};
 use crate::options::Options;
@@ -13,6 +14,7 @@ use rustix::mount::{
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use sys::clone::flags as ns;
 use sys::mount::{MountAttr, attr};
 
 /// The longest string that fsconfig(2) takes, its end included.
@@ -42,9 +44,23 @@ fn propagate(propagation: u64, recursive: bool) -> Result<(), Failure> {
         .map_err(|e| Failure::system("mount rootfs", "set the propagation of the host's mounts", e))
 }
 
-/// Mounts the root file system over `/`, or over itself when hooks are to find it, and returns it. This process keeps seeing
-/// the host's until [`enter`].
-pub(crate) fn mount(plan: &Plan) -> Result<OwnedFd, Failure> {
+/// The mounted root file system.
+pub(crate) struct Root {
+    pub tree: OwnedFd,
+    pub upon: Upon,
+}
+
+/// What it is mounted on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Upon {
+    /// A copy of the host's mounts; this process sees the host's root until [`enter`].
+    Host,
+    /// Nothing, where this process sees nothing else.
+    Nothing,
+}
+
+/// Mounts the root file system over `/`, or over itself when hooks are to find it.
+pub(crate) fn mount(plan: &Plan) -> Result<Root, Failure> {
     let made = plan.sources.get(plan.mounts.len()).and_then(Option::as_ref);
     if made.is_none() {
         // By its path: mounts are cloned only from this namespace, where a descriptor of the parent's would not lead.
@@ -64,10 +80,20 @@ pub(crate) fn mount(plan: &Plan) -> Result<OwnedFd, Failure> {
         }
         (None, "overlay") => match overlay(&plan.root, &plan.root_options)? {
             Some(root) => root,
-            None => return old_overlay(&plan.root, &plan.root_options),
+            None => {
+                if plan.bare.is_some() {
+                    sys::unshare(ns::NEWNS).map_err(|e| failed("unshare", e))?;
+                    seclude(plan)?;
+                }
+                return Ok(Root { tree: old_overlay(&plan.root, &plan.root_options)?, upon: Upon::Host });
+            }
         },
         _ => mount::detached(&plan.root, &plan.root_options, None)?,
     };
+    if let Some(bare) = &plan.bare {
+        let enter = sys::setns(bare.as_fd(), ns::NEWNS).and_then(|()| sys::unshare(ns::NEWNS));
+        enter.map_err(|e| failed("leave the host's mount namespace", e))?;
+    }
     // Hooks look for it where the configuration says that it is.
     let own = plan.base.join(&plan.root.source);
     let put = |place: &Path| move_mount(&root, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH);
@@ -77,7 +103,7 @@ pub(crate) fn mount(plan: &Plan) -> Result<OwnedFd, Failure> {
         other => other,
     }
     .map_err(|e| failed("move_mount", e))?;
-    Ok(root)
+    Ok(Root { tree: root, upon: if plan.bare.is_some() { Upon::Nothing } else { Upon::Host } })
 }
 
 /// An overlay by fsopen(2). Linux 6.7 takes the lower directories one by one (`lowerdir+`); before, they are one string
@@ -153,9 +179,12 @@ fn old_overlay(mount: &Mount, options: &Options) -> Result<OwnedFd, Failure> {
 }
 
 /// Makes `root` this process's `/` and lets go of the host's.
-pub(crate) fn enter(root: BorrowedFd, plan: &Plan) -> Result<(), Failure> {
+pub(crate) fn enter(root: BorrowedFd, upon: Upon, plan: &Plan) -> Result<(), Failure> {
     let wrong = |what: &'static str| move |e| Failure::system("pivot_root", what, e);
     rustix::process::fchdir(root).map_err(wrong("chdir to the root file system"))?;
+    if upon == Upon::Nothing {
+        return rustix::process::chroot(".").map_err(wrong("chroot"));
+    }
     if plan.no_pivot && !plan.on_host {
         forget_hosts(root)?;
     }

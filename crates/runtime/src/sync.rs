@@ -7,7 +7,7 @@
 //!    Mapped ──────────────────────────────▶
 //!    makes the cgroup, moves the child in   joins namespaces, mounts the root file system and all that
 //!    oom_score_adj                          does not show a cgroup
-//!    Joined(views) ───────────────────────▶ cgroup namespace, cgroup mounts; pivot_root; becomes its user
+//!    Joined(views) ───────────────────────▶ cgroup namespace, cgroup mounts; enters the root; becomes its user
 //!    ◀──────────────────────────── Terminal  the pty's master, if there is one
 //!    ◀─────────────────────────────── Ready  nothing is left but seccomp and execve
 //!  create() has returned; start() is called
@@ -15,7 +15,7 @@
 //!    ◀────────────────────────── end of file
 //! ```
 //!
-//! With hooks, the child reports `Mounted` before pivot_root and waits for `Hooked`. A process that waits by itself for its
+//! With hooks, the child reports `Mounted` before it enters the root and waits for `Hooked`. A process that waits by itself for its
 //! start gets `Park` in place of `Go`, answers `Parked`, lets go of this socket, and accepts others, on which then come
 //! `Go` and the end of file (`gate.rs`).
 //!
@@ -24,7 +24,7 @@
 use crate::cgroup::View;
 use crate::{Failure, FailureKind};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ use std::time::Duration;
 const MAX: usize = 64 << 10;
 
 /// What the parent tells.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Order {
     Mapped,
     Joined(Vec<View>),
@@ -100,8 +100,11 @@ impl Socket {
         let sent = match order {
             Order::Mapped => self.send(b'm', b""),
             Order::Joined(views) => {
-                let views: Vec<_> = views.iter().map(|view| (&view.name, &view.path)).collect();
-                self.send(b'j', &serde_json::to_vec(&views).unwrap_or_default())
+                let named: Vec<_> = views.iter().map(|view| (&view.name, &view.path)).collect();
+                let mut packet = vec![b'j'];
+                packet.extend(serde_json::to_vec(&named).unwrap_or_default());
+                let trees: Vec<_> = views.iter().filter_map(|view| view.tree.as_ref().map(AsFd::as_fd)).collect();
+                sys::socket::send_with_fds(self.as_fd(), &packet, &trees).map(drop)
             }
             Order::Hooked => self.send(b'h', b""),
             Order::Park => self.send(b'p', b""),
@@ -117,8 +120,8 @@ impl Socket {
     pub fn await_order(&self) -> Result<Order, Failure> {
         let lost = || Failure::system("start", "wait for the supervisor", Errno::PIPE);
         let mut packet = vec![0; MAX];
-        let received = rustix::io::retry_on_intr(|| rustix::net::recv(&self.0, &mut packet[..], RecvFlags::empty()));
-        let length = received.map_err(|e| Failure::system("start", "wait for the supervisor", e))?.0;
+        let received = sys::socket::recv_with_fds(self.as_fd(), &mut packet);
+        let (length, trees) = received.map_err(|e| Failure::system("start", "wait for the supervisor", e))?;
         match &packet[..length] {
             b"m" => Ok(Order::Mapped),
             b"h" => Ok(Order::Hooked),
@@ -126,7 +129,10 @@ impl Socket {
             b"g" => Ok(Order::Go),
             [b'j', views @ ..] => {
                 let views: Vec<(String, std::path::PathBuf)> = serde_json::from_slice(views).map_err(|_| lost())?;
-                Ok(Order::Joined(views.into_iter().map(|(name, path)| View { name, path }).collect()))
+                // For each of them or for none.
+                let mut trees = trees.into_iter();
+                let view = |(name, path)| View { name, path, tree: trees.next() };
+                Ok(Order::Joined(views.into_iter().map(view).collect()))
             }
             _ => Err(lost()),
         }
@@ -198,11 +204,17 @@ mod tests {
     #[test]
     fn orders_and_reports_arrive_whole() {
         let (parent, child) = pair().unwrap();
-        let views = vec![View { name: "memory".into(), path: "/sys/fs/cgroup/memory/x".into() }];
-        parent.order(&Order::Joined(views.clone())).unwrap();
+        let view = |tree| View { name: "memory".into(), path: "/sys/fs/cgroup/memory/x".into(), tree };
+        let tree = rustix::fs::open("/", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
+        parent.order(&Order::Joined(vec![view(None)])).unwrap();
+        parent.order(&Order::Joined(vec![view(Some(tree))])).unwrap();
         parent.order(&Order::Go).unwrap();
-        assert_eq!(child.await_order(), Ok(Order::Joined(views)));
-        assert_eq!(child.await_order(), Ok(Order::Go));
+        for with_tree in [false, true] {
+            let Ok(Order::Joined(views)) = child.await_order() else { panic!("no views") };
+            assert_eq!((views.len(), views[0].name.as_str(), &views[0].path), (1, "memory", &view(None).path));
+            assert_eq!(views[0].tree.is_some(), with_tree);
+        }
+        assert!(matches!(child.await_order(), Ok(Order::Go)));
         let failure = Failure { stage: "exec".into(), kind: FailureKind::NotExecutable, errno: 13, text: "é".into() };
         child.report(&Report::Failed(failure.clone())).unwrap();
         child.report(&Report::Ready).unwrap();
@@ -210,7 +222,7 @@ mod tests {
         assert!(matches!(parent.await_report(), Ok(Report::Ready)));
         drop(child);
         assert!(matches!(parent.await_report(), Ok(Report::Closed)));
-        assert_eq!(parent.order(&Order::Go), Ok(()));
+        parent.order(&Order::Go).unwrap();
     }
 
     #[test]

@@ -94,6 +94,10 @@ impl Launch {
 pub enum PassedFd {
     /// The network namespace to join; it stands in for the path of the spec's `network` namespace.
     NetworkNamespace,
+    /// A sysfs of that namespace, mounted nowhere yet.
+    Sysfs,
+    /// A mount namespace without the host's mounts, to make the container's of.
+    BareMounts,
     /// A bound socket that reserves a published port: kept open until the container ends.
     Port,
     /// A connected stream socket that is attached before the command runs, so that not a byte of output is missed:

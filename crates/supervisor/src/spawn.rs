@@ -1,7 +1,7 @@
 //! The daemon's side of a start.
 
 use crate::connect::read_line;
-use crate::protocol::{AHEAD, Launch, MAX_MESSAGE, Started};
+use crate::protocol::{AHEAD, Launch, MAX_MESSAGE, PassedFd, Started};
 use oci::runtime::Seccomp;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// What `ps` calls it; the path that is executed is a descriptor's.
 const NAME: &str = "dhow-init";
@@ -20,6 +20,8 @@ const NAME: &str = "dhow-init";
 pub struct Spawner {
     init: PathBuf,
     kept: Mutex<Kept>,
+    /// A mount namespace without the host's mounts, where one can be had.
+    bare: OnceLock<Option<OwnedFd>>,
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +45,7 @@ struct Fresh {
 impl Spawner {
     /// For the program `init`.
     pub fn new(init: PathBuf) -> Spawner {
-        Spawner { init, kept: Mutex::default() }
+        Spawner { init, kept: Mutex::default(), bare: OnceLock::new() }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -59,7 +61,13 @@ impl Spawner {
     ///
     /// # Errors
     /// As [`spawn`].
-    pub fn spawn(&self, mut launch: Launch, fds: Vec<OwnedFd>) -> io::Result<(Started, UnixStream, Child)> {
+    pub fn spawn(&self, mut launch: Launch, mut fds: Vec<OwnedFd>) -> io::Result<(Started, UnixStream, Child)> {
+        if launch.runtime.is_none()
+            && let Some(bare) = self.bare.get_or_init(|| sys::bare::mounts().ok())
+        {
+            launch.fds.push(PassedFd::BareMounts);
+            fds.push(bare.try_clone()?);
+        }
         let spare = self.kept().spare.take();
         let Some(mut spare) = spare.and_then(Fresh::alive) else {
             self.remember(&launch);

@@ -31,6 +31,7 @@
 //!
 //! It must never know what an image, a container or a network is.
 
+pub mod bare;
 pub mod bpf;
 pub mod caps;
 pub mod cgroup;

@@ -205,6 +205,8 @@ impl<'a> Making<'a> {
             cgroup: place,
             stdio: if self.terminal() { Stdio::default() } else { stdio },
             netns: None,
+            sysfs: None,
+            bare: None,
             init: None,
             detached: Some(Detached {
                 gate: Some(container.make_gate()?),

@@ -51,8 +51,11 @@ fn release_gives_everything_back() {
         let lease = networks.join(&id(2), &wants).unwrap();
         assert_ne!(state(), before);
         assert!(networks.release(&id(2)).is_empty());
+        let again = join(&networks, 3);
         let up = sh("ip -o link show up | grep -v 'alias dhow:dhow:ready' || true");
-        assert!(!up.contains("veth"), "what remains for a moment is down: {up}");
+        assert_eq!(again.ip, lease.ip, "the lowest address is free for the next one");
+        assert_eq!(up.matches("veth").count(), 1, "what remains for a moment is down by then: {up}");
+        assert!(networks.release(&id(3)).is_empty());
         networks.settle();
         assert_eq!(state(), before);
         assert!(networks.release(&id(2)).is_empty(), "again is no error");

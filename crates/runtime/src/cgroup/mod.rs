@@ -70,12 +70,14 @@ pub struct Cgroup {
 }
 
 /// Where a container's cgroup lies on the host, for mounting it into the container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct View {
     /// The directory's name below `/sys/fs/cgroup`; empty on v2.
     pub name: String,
     /// The container's cgroup in it.
     pub path: PathBuf,
+    /// A mount of it, attached nowhere, for who does not see the host's.
+    pub tree: Option<OwnedFd>,
 }
 
 fn open_dir(at: BorrowedFd, path: &str) -> Result<OwnedFd, Errno> {
@@ -604,9 +606,13 @@ impl Cgroup {
     pub fn views(&self) -> Vec<View> {
         let path = self.path.trim_start_matches('/');
         match &self.tree {
-            Tree::V2(_) => vec![View { name: String::new(), path: [ROOT, path].iter().collect() }],
+            Tree::V2(_) => vec![View { name: String::new(), path: [ROOT, path].iter().collect(), tree: None }],
             Tree::V1(dirs) => {
-                dirs.iter().map(|c| View { name: c.name.into(), path: [ROOT, c.name, path].iter().collect() }).collect()
+                let view = |c: &Controller| {
+                    let path = [ROOT, c.name, path].iter().collect();
+                    View { name: c.name.into(), path, tree: None }
+                };
+                dirs.iter().map(view).collect()
             }
         }
     }

@@ -6,6 +6,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -16,6 +17,14 @@ pub struct Bench {
     pub id: String,
     pub spec: Spec,
     pub overlay: Option<Mount>,
+    /// It is made in a copy of the host's mount namespace, and not of a bare one.
+    pub among_hosts: bool,
+}
+
+/// A mount namespace without the host's mounts.
+pub fn bare() -> BorrowedFd<'static> {
+    static BARE: LazyLock<OwnedFd> = LazyLock::new(|| sys::bare::mounts().unwrap());
+    BARE.as_fd()
 }
 
 /// How a process ended, and what it wrote.
@@ -42,7 +51,7 @@ impl Bench {
             .unwrap();
         std::fs::write(base.join("canary/file"), "canary").unwrap();
         let spec = docker_like(args, &base.join("root"), &id);
-        Bench { base, id, spec, overlay: None }
+        Bench { base, id, spec, overlay: None, among_hosts: false }
     }
 
     /// `sh -c script`.
@@ -79,6 +88,8 @@ impl Bench {
             cgroup: &self.place(),
             stdio,
             netns,
+            sysfs: None,
+            bare: (!self.among_hosts).then(bare),
             init: None,
             detached: None,
         })

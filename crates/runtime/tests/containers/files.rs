@@ -14,6 +14,8 @@ pub const CASES: &[Case] = &[
     ("overlay_of_many_layers", overlay_of_many_layers),
     ("binds", binds),
     ("bind_attributes_and_propagation", bind_attributes_and_propagation),
+    ("bare_or_among_the_hosts_mounts", bare_or_among_the_hosts_mounts),
+    ("nothing_is_beneath_the_root", nothing_is_beneath_the_root),
     ("tmpfs_and_copy_up", tmpfs_and_copy_up),
     ("cgroup_is_the_containers_own", cgroup_is_the_containers_own),
     ("links_in_the_image_end_inside", links_in_the_image_end_inside),
@@ -313,10 +315,81 @@ fn mounting_a_file_on_a_directory() {
 }
 
 fn the_hosts_mounts_are_gone() {
-    let b = Bench::sh("while read a b c root at rest; do echo $at; done < /proc/self/mountinfo");
-    let text = b.run().unwrap().text;
-    assert!(text.starts_with("/\n/proc\n/dev\n/dev/pts\n/sys\n"), "{text}");
-    assert!(!text.contains("/mnt") && !text.contains("/tmp"), "{text}");
+    for among_hosts in [false, true] {
+        let mut b = Bench::sh("while read a b c root at rest; do echo $at; done < /proc/self/mountinfo");
+        b.among_hosts = among_hosts;
+        let text = b.run().unwrap().text;
+        let places: Vec<&str> = text.lines().filter(|place| !place.starts_with("/sys/fs/cgroup/")).collect();
+        assert_eq!(places[..5], ["/", "/proc", "/dev", "/dev/pts", "/sys"], "{text}");
+        assert!(!text.contains("/mnt") && !text.contains("/tmp"), "{text}");
+    }
+}
+
+/// Made in a namespace that never had the host's mounts a container is what it is in a copy of the host's.
+fn bare_or_among_the_hosts_mounts() {
+    use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change, unmount};
+    let volume = std::env::temp_dir().join(format!("dhow-bare-{}", std::process::id()));
+    std::fs::create_dir_all(&volume).unwrap();
+    mount("tmpfs", &volume, "tmpfs", MountFlags::empty(), None).unwrap();
+    mount_change(&volume, MountPropagationFlags::SHARED).unwrap();
+    std::fs::create_dir(volume.join("sub")).unwrap();
+    mount("tmpfs", volume.join("sub"), "tmpfs", MountFlags::empty(), None).unwrap();
+    mount_change(volume.join("sub"), MountPropagationFlags::SHARED).unwrap();
+    let look = |among_hosts: bool| {
+        let mut b = Bench::sh(
+            "while read a b c rest; do echo $rest; done < /proc/self/mountinfo; ls / /dev /sys/fs/cgroup; \
+             /bin/busybox readlink /dev/core; /bin/busybox unshare -U true && echo its own users",
+        );
+        for (place, options) in [
+            ("/none", &["rbind"][..]),
+            ("/private", &["rbind", "rprivate"]),
+            ("/one", &["bind", "private"]),
+            ("/slave", &["rbind", "rslave"]),
+            ("/shared", &["rbind", "rshared"]),
+            ("/read", &["rbind", "ro"]),
+        ] {
+            b.mount("bind", volume.to_str().unwrap(), place, options);
+        }
+        b.among_hosts = among_hosts;
+        let out = b.run().unwrap();
+        let number = |word: &str| match word.split_once(':') {
+            Some((kind @ ("shared" | "master"), _)) => format!("{kind}:"),
+            _ => word.replace(&b.id, "ID"),
+        };
+        let line = |line: &str| line.split(' ').map(number).collect::<Vec<_>>().join(" ");
+        let mut lines: Vec<String> = out.text.lines().map(line).collect();
+        lines.sort_unstable();
+        (out.code, lines)
+    };
+    let (bare, among) = (look(false), look(true));
+    for place in ["sub", ""] {
+        unmount(volume.join(place), rustix::mount::UnmountFlags::DETACH).unwrap();
+    }
+    std::fs::remove_dir(&volume).unwrap();
+    assert_eq!(bare, among);
+    assert!(bare.1.iter().any(|line| line == "its own users"), "{bare:?}");
+    assert_eq!(bare.1.iter().filter(|line| line.contains("master:")).count(), 8, "{bare:?}");
+}
+
+fn nothing_is_beneath_the_root() {
+    let b = Bench::new(&["sleep", "100"]);
+    let running = b.start(runtime::Stdio::default()).unwrap();
+    let namespace = std::fs::File::open(format!("/proc/{}/ns/mnt", running.pid)).unwrap();
+    let beneath = match sys::clone3(0, None).unwrap() {
+        sys::clone::Cloned::Child => {
+            let enter = || sys::setns(namespace.as_fd(), sys::clone::flags::NEWNS).is_ok();
+            let there = |path: &str| rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok();
+            let ours = enter() && there("/bin/busybox") && there("/proc/1");
+            let gone = rustix::mount::unmount("/", rustix::mount::UnmountFlags::DETACH).is_ok() && enter();
+            let bare = !["/bin/busybox", "/proc/1", "/etc/passwd", "/sys/kernel"].into_iter().any(there);
+            sys::process::exit_now(i32::from(ours) + 2 * i32::from(gone) + 4 * i32::from(bare))
+        }
+        sys::clone::Cloned::Parent { pidfd, .. } => wait(pidfd.as_fd()),
+    };
+    sys::process::pidfd_send_signal(running.pidfd.as_fd(), 9).unwrap();
+    wait(running.pidfd.as_fd());
+    running.cgroup.remove().unwrap();
+    assert_eq!(beneath, 7);
 }
 
 /// A container exchanges a directory of its volume with a link to the outside, all the time, while others are started that

@@ -222,6 +222,8 @@ fn in_container_init() {
         cgroup: &b.place(),
         stdio,
         netns: None,
+        sysfs: None,
+        bare: Some(bare()),
         init: Some(init.as_fd()),
         detached: None,
     })

@@ -17,7 +17,7 @@ mod child;
 mod console;
 
 use crate::protocol::{Exec, Failure, FailureKind, ForeignRuntime, Launch};
-use crate::serve::{OomAlarm, Process, Runtime, Stdio};
+use crate::serve::{Ahead, OomAlarm, Process, Runtime, Stdio};
 use crate::serve::{failure, refusal};
 use oci::runtime::Resources;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -178,8 +178,8 @@ struct Streams {
 }
 
 impl Runtime for Command {
-    fn create(&mut self, launch: &Launch, stdio: Stdio, netns: Option<OwnedFd>) -> Result<i32, Failure> {
-        self.netns = netns;
+    fn create(&mut self, launch: &Launch, stdio: Stdio, ahead: Ahead) -> Result<i32, Failure> {
+        self.netns = ahead.netns;
         let made = self.make(launch, stdio);
         match made {
             Ok(pid) => self.pid = Some(pid),

@@ -6,7 +6,7 @@ use super::process::Held;
 use super::server::{Server, add_client};
 use super::sink::Sink;
 use super::stdio::{Ends, Wanted, pipes, terminal};
-use super::{Runtime, Stdio, failure, refusal};
+use super::{Ahead, Runtime, Stdio, failure, refusal};
 use crate::connect::socket_path;
 use crate::log::time;
 use crate::protocol::{
@@ -128,7 +128,7 @@ fn tell(started: &Started) {
 /// What the passed descriptors are.
 #[derive(Default)]
 struct Passed {
-    netns: Option<OwnedFd>,
+    ahead: Ahead,
     ports: Vec<OwnedFd>,
     clients: Vec<Option<Client>>,
 }
@@ -140,7 +140,9 @@ fn sort(kinds: &[PassedFd], fds: Vec<OwnedFd>) -> Result<Passed, Failure> {
     let mut passed = Passed::default();
     for (kind, fd) in kinds.iter().zip(fds) {
         match *kind {
-            PassedFd::NetworkNamespace => passed.netns = Some(fd),
+            PassedFd::NetworkNamespace => passed.ahead.netns = Some(fd),
+            PassedFd::Sysfs => passed.ahead.sysfs = Some(fd),
+            PassedFd::BareMounts => passed.ahead.bare = Some(fd),
             PassedFd::Port => passed.ports.push(fd),
             PassedFd::Attach { stdin, stdout, stderr } => {
                 let role = Role::Attach { stdin, stdout, stderr };
@@ -190,7 +192,7 @@ fn boot(
         let wanted = Wanted { stdin: launch.open_stdin, output: true };
         pipes(wanted, &process.user).map_err(|e| failure("pipes", e))?
     };
-    let pid = runtime.create(&launch, stdio, passed.netns)?;
+    let pid = runtime.create(&launch, stdio, passed.ahead)?;
     reached(Step::SuperviseCreated);
     // The record of an earlier run: gone, so that nobody takes it for this one's, and so that the new one replaces
     // nothing (replacing makes the file system flush).
@@ -234,7 +236,7 @@ fn boot(
         log,
         listener: Some(listener),
         signals,
-        _ports: passed.ports,
+        ports: passed.ports,
         clients: passed.clients,
         held: vec![Some(Held::new(String::new(), running, ends, is_terminal))],
         exiting: None,

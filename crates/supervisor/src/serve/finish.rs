@@ -63,7 +63,7 @@ impl Server<'_> {
         for place in 1..self.held.len() {
             self.end_exec(place);
         }
-        if let Some(log) = &mut self.log {
+        if let Some(mut log) = self.log.take() {
             log.finish(log::STDOUT);
             log.finish(log::STDERR);
             log.close();
@@ -88,6 +88,7 @@ impl Server<'_> {
         reached(Step::SuperviseExit);
         self.held.clear();
         self.listener = None;
+        self.ports.clear();
         self.give_back();
         reached(Step::SuperviseReturned);
         clear_run_dir(&self.run_dir);

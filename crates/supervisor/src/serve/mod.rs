@@ -58,6 +58,17 @@ pub struct Stdio {
     pub stderr: Option<OwnedFd>,
 }
 
+/// What has been made ahead of the start.
+#[derive(Debug, Default)]
+pub struct Ahead {
+    /// The network namespace, in place of the spec's.
+    pub netns: Option<OwnedFd>,
+    /// A sysfs of that namespace, mounted nowhere.
+    pub sysfs: Option<OwnedFd>,
+    /// A mount namespace without the host's mounts.
+    pub bare: Option<OwnedFd>,
+}
+
 /// A running process, a child of the supervisor.
 #[derive(Debug)]
 pub struct Process {
@@ -72,7 +83,7 @@ pub struct Process {
 /// What makes, changes and ends one container's processes. Single-threaded; one container per value.
 pub trait Runtime {
     /// Makes the container, ready to execute its command; returns the PID. On failure nothing is left of it.
-    fn create(&mut self, launch: &Launch, stdio: Stdio, netns: Option<OwnedFd>) -> Result<i32, Failure>;
+    fn create(&mut self, launch: &Launch, stdio: Stdio, ahead: Ahead) -> Result<i32, Failure>;
     /// Executes the command. On failure nothing is left of the container.
     fn start(&mut self) -> Result<Process, Failure>;
     /// Runs another process in it.

@@ -30,7 +30,7 @@ pub(super) struct Server<'r> {
     pub listener: Option<OwnedFd>,
     pub signals: OwnedFd,
     /// Sockets that reserve published ports: held, never used.
-    pub _ports: Vec<OwnedFd>,
+    pub ports: Vec<OwnedFd>,
     pub clients: Vec<Option<Client>>,
     pub held: Vec<Option<Held>>,
     /// Until when the streams of the ended container are waited for.
