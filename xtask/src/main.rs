@@ -5,7 +5,7 @@
 //! cargo xtask check            formatting and lints alone
 //! cargo xtask packages         install what the tests need from Debian's packages
 //! cargo xtask tools            prepare a docker CLI of version 28 or later for the tests; print its path
-//! cargo xtask vm [--kvm] [BOOT…]   boot a machine with cgroup v2 alone and check dhow in it
+//! cargo xtask vm [--kvm] [--release=stable] [BOOT…]   boot a machine with cgroup v2 alone and check dhow in it
 //! cargo xtask vm power [--cuts=30]   cut that machine's power in the middle of work, again and again
 //! cargo xtask engines          compare Docker, Podman and containerd with our runtime in runc's place
 //! cargo xtask bench [FLAG…]     measure beside other engines (BENCHMARKS.md)

@@ -1,4 +1,5 @@
-//! `cargo xtask vm`: dhow on a machine whose only cgroups are v2, with a kernel and a systemd of Debian stable.
+//! `cargo xtask vm`: dhow on a machine whose only cgroups are v2, with a kernel and a systemd of Debian stable, or of another
+//! release in `vm-RELEASE/`.
 //!
 //! ```text
 //! <target>/<triple>/debug/vm/qemu/     QEMU with its libraries, unless the machine has one
@@ -43,8 +44,8 @@ const FILES: [(&str, &str); 9] = [
 /// How often `power` cuts the power when nothing else is said.
 const CUTS: u32 = 30;
 
-/// Boots thrice and fails when a check did. Flags: `--kvm` for a real processor, names of boots for only these; `power` for
-/// many boots, each of which ends with the power cut, `--cuts=N` for how many.
+/// Boots thrice and fails when a check did. Flags: `--kvm` for a real processor, `--release=NAME` for another Debian, names of
+/// boots for only these; `power` for many boots, each of which ends with the power cut, `--cuts=N` for how many.
 pub fn vm(args: &[String]) -> Outcome {
     if !is_root() {
         return Err("debootstrap needs root".into());
@@ -53,18 +54,22 @@ pub fn vm(args: &[String]) -> Outcome {
         return Err(format!("the virtual machine is for x86_64 as yet, not {}", std::env::consts::ARCH));
     }
     let (flags, boots): (Vec<&str>, Vec<&str>) = args.iter().map(String::as_str).partition(|a| a.starts_with('-'));
-    let mut cuts = CUTS;
+    let (mut cuts, mut release) = (CUTS, RELEASE);
     for flag in flags.iter().filter(|f| **f != "--kvm") {
-        let number = flag.strip_prefix("--cuts=").and_then(|n| n.parse().ok());
-        cuts = number.ok_or_else(|| format!("unknown flag {flag}"))?;
+        match flag.split_once('=') {
+            Some(("--cuts", number)) => cuts = number.parse().map_err(|_| format!("not a number: {flag}"))?,
+            Some(("--release", name)) => release = name,
+            _ => return Err(format!("unknown flag {flag}")),
+        }
     }
     if let Some(unknown) = boots.iter().find(|b| !["first", "second", "systemd", "power"].contains(*b)) {
         return Err(format!("there is no boot {unknown}: first, second, systemd, power"));
     }
-    let dir = target_dir()?.join("vm");
+    let all = target_dir()?;
+    let dir = if release == RELEASE { all.join("vm") } else { all.join(format!("vm-{release}")) };
     std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-    let qemu = qemu(&dir)?;
-    guest(&dir)?;
+    let qemu = qemu(&all.join("vm"))?;
+    guest(&dir, release)?;
     hand_over(&dir)?;
     let machine = Machine::new(qemu, &dir, flags.contains(&"--kvm"))?;
     let mut failed = Vec::new();
@@ -109,7 +114,7 @@ fn qemu(dir: &Path) -> Result<Vec<OsString>, String> {
 }
 
 /// Makes the system that boots, once.
-fn guest(dir: &Path) -> Outcome {
+fn guest(dir: &Path, release: &str) -> Outcome {
     let script = r#"
         set -eu; cd "$1"; umask 022
         if [ "$(cat guest/.made 2>/dev/null)" != "$3" ]; then
@@ -128,7 +133,7 @@ fn guest(dir: &Path) -> Outcome {
         return Ok(());
     }
     let mut command = Command::new("sh");
-    command.args(["-c", &format!("{}{script}", debian::MIRROR), "sh"]).arg(dir).args([RELEASE, GUEST, init]);
+    command.args(["-c", &format!("{}{script}", debian::MIRROR), "sh"]).arg(dir).args([release, GUEST, init]);
     run(&mut command)
 }
 

@@ -46,6 +46,25 @@ dhow rm oom fine >/dev/null
 has "a fork bomb" "can't fork" \
 	"$(dhow run --rm --pids-limit 10 busybox sh -c 'for n in $(seq 50); do sleep 5 & done; echo unreachable' 2>&1)"
 
+# The names of so many layers are more than one option of a file system takes on kernels before 6.7.
+mkdir -p /tmp/deep/tmp
+for n in $(seq 40); do
+	touch /tmp/deep/tmp/$n
+	tar -C /tmp/deep -cf /tmp/deep/$n.tar tmp/$n
+done
+registry_image deep /tmp/busybox.tar $(seq -f '/tmp/deep/%g.tar' 40)
+perl /vm/registry.pl /tmp/images 5000 &
+registry=$!
+until_ok busybox wget -qO- http://127.0.0.1:5000/v2/
+dhow pull -q 127.0.0.1:5000/deep >/dev/null && dhow tag 127.0.0.1:5000/deep deep
+kill $registry
+is "an image of forty layers" "40 41" "$(dhow run --rm deep sh -c 'ls /tmp | wc -l') $(dhow inspect -f '{{len .RootFS.Layers}}' deep)"
+dhow create --name layer deep >/dev/null
+is "files of a stopped container of it" 40 "$(dhow cp layer:/tmp - | tar -t | grep -c '[0-9]$')"
+is "its export" 40 "$(dhow export layer | tar -t | grep -c '^tmp/[0-9]')"
+dhow rm layer >/dev/null
+dhow rmi deep 127.0.0.1:5000/deep >/dev/null
+
 disk=$(stat -c '%Hr %Lr' /dev/vda)
 in_box() { dhow run --rm "$@" 2>&1; }
 is "a device that is not allowed" "head: /tmp/d: Operation not permitted" \
@@ -95,9 +114,9 @@ is "eight daemons killed in a start" "" "$(dhow ps -aq; ls $cg | grep -E '^[0-9a
 ip link add host0 type dummy && ip addr add 192.0.2.1/24 dev host0 && ip link set host0 up
 id=$(dhow run -d --name web -p 8080:80 busybox httpd -f -p 80 -h /etc)
 until_ok dhow exec web wget -qO- http://127.0.0.1/page
-is "a published port by loopback" served "$(busybox wget -T 20 -qO- http://127.0.0.1:8080/page 2>&1)"
-is "a published port by an address" served "$(busybox wget -T 20 -qO- http://192.0.2.1:8080/page 2>&1)"
-is "from another container" served "$(in_box busybox wget -T 20 -qO- http://192.0.2.1:8080/page)"
+is "a published port by loopback" served "$(timeout 20 busybox wget -qO- http://127.0.0.1:8080/page 2>&1)"
+is "a published port by an address" served "$(timeout 20 busybox wget -qO- http://192.0.2.1:8080/page 2>&1)"
+is "from another container" served "$(in_box busybox timeout 20 wget -qO- http://192.0.2.1:8080/page)"
 
 before=$(field '{{.State.Pid}} {{.State.StartedAt}}' web)
 dhow run -d --name ends busybox sh -c 'sleep 3; echo bye; exit 6' >/dev/null
@@ -108,7 +127,7 @@ until_ok test -e /var/lib/dhow/container/$(ls -t /var/lib/dhow/container | grep 
 is "a container outlives the daemon" "$before" "$(field '{{.State.Pid}} {{.State.StartedAt}}' web)"
 is "what ended meanwhile" "6 bye" "$(dhow wait ends) $(dhow logs ends)"
 is "exec after the daemon's death" still "$(dhow exec web echo still 2>&1)"
-is "a port after the daemon's death" served "$(busybox wget -T 20 -qO- http://127.0.0.1:8080/page 2>&1)"
+is "a port after the daemon's death" served "$(timeout 20 busybox wget -qO- http://127.0.0.1:8080/page 2>&1)"
 dhow rm ends >/dev/null
 
 dhow run -d --name again --restart always busybox sleep 1d >/dev/null

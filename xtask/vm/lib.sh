@@ -46,3 +46,27 @@ busybox_image() {
 	busybox_tree
 	tar -C /tmp/root -cf /tmp/busybox.tar . && dhow import -c 'CMD ["sh"]' /tmp/busybox.tar busybox >/dev/null
 }
+
+# registry_image NAME LAYER…: an image of these archives for registry.pl, which serves /tmp/images.
+registry_image() {
+	dir=/tmp/images/$1
+	shift
+	mkdir -p "$dir/blobs"
+	ids='' layers=''
+	for layer; do
+		sum=$(blob "$layer")
+		ids="$ids${ids:+,}\"sha256:$sum\""
+		layers="$layers${layers:+,}$(descriptor layer.v1.tar "$sum")"
+	done
+	printf '{"architecture":"amd64","os":"linux","config":{"Cmd":["sh"]},"rootfs":{"type":"layers","diff_ids":[%s]}}' "$ids" >/tmp/config
+	printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":%s,"layers":[%s]}' \
+		"$(descriptor config.v1+json "$(blob /tmp/config)")" "$layers" >"$dir/manifest"
+}
+blob() {
+	sum=$(sha256sum <"$1")
+	cp "$1" "$dir/blobs/${sum%% *}"
+	echo "${sum%% *}"
+}
+descriptor() {
+	printf '{"mediaType":"application/vnd.oci.image.%s","digest":"sha256:%s","size":%s}' "$1" "$2" "$(stat -c %s "$dir/blobs/$2")"
+}

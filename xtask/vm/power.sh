@@ -51,28 +51,13 @@ is "all is removed" "" "$(dhow ps -aq; ls /sys/fs/cgroup/dhow 2>/dev/null | grep
 dhow images --format '{{.Repository}}' | grep 127.0.0.1 | xargs -r dhow rmi >/dev/null
 
 # Images to be pulled: two layers each, busybox and files that nobody has seen yet with their sums.
-json() { printf '{"mediaType":"application/vnd.oci.image.%s","digest":"sha256:%s","size":%s}' "$1" "$2" "$(stat -c %s "$dir/blobs/$2")"; }
-blob() {
-	sum=$(sha256sum <"$1")
-	sum=${sum%% *}
-	mv "$1" "$dir/blobs/$sum"
-	echo "$sum"
-}
 [ -e /tmp/busybox.tar ] || { busybox_tree && tar -C /tmp/root -cf /tmp/busybox.tar .; }
-base=$(sha256sum </tmp/busybox.tar)
-base=${base%% *}
 for n in 1 2 3 4; do
-	dir=/tmp/images/r$round-$n
-	mkdir -p "$dir/blobs" /tmp/layer
+	mkdir -p /tmp/layer
 	rm -f /tmp/layer/*
 	for file in a b c d; do head -c $((20000 * n)) /dev/urandom >/tmp/layer/$file; done
 	(cd /tmp/layer && sha256sum a b c d >sums && sed -i 's|  |  /|' sums && tar -cf /tmp/layer.tar .)
-	ln -f /tmp/busybox.tar "$dir/blobs/$base"
-	layer=$(blob /tmp/layer.tar)
-	printf '{"architecture":"amd64","os":"linux","config":{"Cmd":["sh"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s","sha256:%s"]}}' "$base" "$layer" >/tmp/config
-	config=$(blob /tmp/config)
-	printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":%s,"layers":[%s,%s]}' \
-		"$(json config.v1+json "$config")" "$(json layer.v1.tar "$base")" "$(json layer.v1.tar "$layer")" >"$dir/manifest"
+	registry_image "r$round-$n" /tmp/busybox.tar /tmp/layer.tar
 done
 perl /vm/registry.pl /tmp/images 5000 &
 until_ok busybox wget -qO- http://127.0.0.1:5000/v2/

@@ -142,15 +142,10 @@ impl View {
 
 /// A read-only overlay of directories, highest first.
 fn overlay(parts: &[OwnedFd]) -> std::io::Result<OwnedFd> {
-    use rustix::mount::{
-        FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
-    };
     let path = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
     let lower = parts.iter().map(path).collect::<Vec<_>>().join(":");
-    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(context.as_fd(), "lowerdir", lower.as_str())?;
-    fsconfig_create(context.as_fd())?;
-    let mount = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
+    let mount = sys::overlay::mount("overlay", &[("lowerdir".into(), Some(lower))], sys::mount::attr::RDONLY);
+    let mount = mount.map_err(|(e, _)| e)?;
     Ok(rustix::fs::openat(&mount, ".", READ, Mode::empty())?)
 }
 

@@ -41,7 +41,7 @@ fn prepare(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<OwnedFd>) ->
         root::make_private(plan)?;
     }
     let root = root::mount(plan)?;
-    let (root, upon) = (root.tree.as_fd(), root.upon);
+    let root = root.as_fd();
 
     let made = mount_all(root, plan, sources, socket)?;
     if plan.namespaces.has_user() && !plan.dev_is_bound {
@@ -74,7 +74,7 @@ fn prepare(plan: &Plan, socket: &Socket, stdio: Stdio, init: Option<OwnedFd>) ->
         sys::mount_setattr(root, c"", false, &readonly)
             .map_err(|e| Failure::system("mount rootfs", "make the root file system read-only", e))?;
     }
-    root::enter(root, upon, plan)?;
+    root::enter(root, plan)?;
 
     plan.manner.adopt()?;
     let place = Place { root, cwd, terminal, in_userns: plan.namespaces.has_user() };

@@ -98,10 +98,9 @@ fn configure(context: BorrowedFd, source: &str, data: &[(String, Option<String>)
 
 /// Adds to `what` the sentence that the kernel left in the context, if it did.
 pub(crate) fn explain(context: BorrowedFd, what: String) -> String {
-    let mut message = [0u8; 256];
-    match rustix::io::read(context, &mut message) {
-        Ok(n) if n > 2 => format!("{what} ({})", String::from_utf8_lossy(&message[2..n]).trim_end()),
-        _ => what,
+    match sys::mount::message(context) {
+        Some(said) => format!("{what} ({said})"),
+        None => what,
     }
 }
 

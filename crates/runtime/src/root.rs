@@ -1,24 +1,17 @@
 //! The root file system: mounted on top of the host's `/` in the container's own mount namespace, and made `/` at the end; or
 //! in one where the host's mounts have never been.
 
-use crate::mount::{clone_tree, explain, finish};
+use crate::mount::clone_tree;
 use crate::options::Options;
 use crate::plan::{Plan, changes_propagation};
 use crate::{Failure, mount};
-use oci::runtime::Mount;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
+use rustix::fs::{AtFlags, CWD, StatxFlags};
 use rustix::io::Errno;
-use rustix::mount::{
-    FsOpenFlags, MountFlags, MoveMountFlags, UnmountFlags, fsconfig_set_flag, fsconfig_set_string, fsopen, move_mount,
-};
-use std::ffi::CString;
+use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use sys::clone::flags as ns;
 use sys::mount::{MountAttr, attr};
-
-/// The longest string that fsconfig(2) takes, its end included.
-const FSCONFIG_MAX: usize = 256;
 
 /// What `mount` at `/` failed with.
 fn failed(what: &str, errno: Errno) -> Failure {
@@ -44,23 +37,9 @@ fn propagate(propagation: u64, recursive: bool) -> Result<(), Failure> {
         .map_err(|e| Failure::system("mount rootfs", "set the propagation of the host's mounts", e))
 }
 
-/// The mounted root file system.
-pub(crate) struct Root {
-    pub tree: OwnedFd,
-    pub upon: Upon,
-}
-
-/// What it is mounted on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Upon {
-    /// A copy of the host's mounts; this process sees the host's root until [`enter`].
-    Host,
-    /// Nothing, where this process sees nothing else.
-    Nothing,
-}
-
-/// Mounts the root file system over `/`, or over itself when hooks are to find it.
-pub(crate) fn mount(plan: &Plan) -> Result<Root, Failure> {
+/// Mounts the root file system over `/`, or over itself when hooks are to find it, and returns it. In a copy of the host's
+/// mounts this process keeps seeing those until [`enter`].
+pub(crate) fn mount(plan: &Plan) -> Result<OwnedFd, Failure> {
     let made = plan.sources.get(plan.mounts.len()).and_then(Option::as_ref);
     if made.is_none() {
         // By its path: mounts are cloned only from this namespace, where a descriptor of the parent's would not lead.
@@ -78,16 +57,11 @@ pub(crate) fn mount(plan: &Plan) -> Result<Root, Failure> {
             mount::change(tree.as_fd(), &plan.root_options).map_err(|e| failed("mount_setattr", e))?;
             tree
         }
-        (None, "overlay") => match overlay(&plan.root, &plan.root_options)? {
-            Some(root) => root,
-            None => {
-                if plan.bare.is_some() {
-                    sys::unshare(ns::NEWNS).map_err(|e| failed("unshare", e))?;
-                    seclude(plan)?;
-                }
-                return Ok(Root { tree: old_overlay(&plan.root, &plan.root_options)?, upon: Upon::Host });
-            }
-        },
+        (None, "overlay") => {
+            let source = if plan.root.source.is_empty() { "overlay" } else { &plan.root.source };
+            sys::overlay::mount(source, &plan.root_options.data, plan.root_options.set)
+                .map_err(|(e, what)| failed(&format!("overlay {what}"), e))?
+        }
         _ => mount::detached(&plan.root, &plan.root_options, None)?,
     };
     if let Some(bare) = &plan.bare {
@@ -103,86 +77,15 @@ pub(crate) fn mount(plan: &Plan) -> Result<Root, Failure> {
         other => other,
     }
     .map_err(|e| failed("move_mount", e))?;
-    Ok(Root { tree: root, upon: if plan.bare.is_some() { Upon::Nothing } else { Upon::Host } })
-}
-
-/// An overlay by fsopen(2). Linux 6.7 takes the lower directories one by one (`lowerdir+`); before, they are one string
-/// of at most 255 bytes, and `None` means that it is longer.
-fn overlay(mount: &Mount, options: &Options) -> Result<Option<OwnedFd>, Failure> {
-    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(|e| failed("overlay", e))?;
-    let wrong = |key: &str, e| failed(&explain(context.as_fd(), format!("overlay option {key:?}")), e);
-    let source = if mount.source.is_empty() { "overlay" } else { &mount.source };
-    fsconfig_set_string(&context, "source", source).map_err(|e| wrong("source", e))?;
-    for (key, value) in &options.data {
-        let Some(value) = value else {
-            fsconfig_set_flag(&context, key.as_str()).map_err(|e| wrong(key, e))?;
-            continue;
-        };
-        if key != "lowerdir" {
-            fsconfig_set_string(&context, key.as_str(), value.as_str()).map_err(|e| wrong(key, e))?;
-        } else if !lower_one_by_one(context.as_fd(), value).map_err(|e| wrong(key, e))? {
-            if value.len() >= FSCONFIG_MAX {
-                return Ok(None);
-            }
-            fsconfig_set_string(&context, "lowerdir", value.as_str()).map_err(|e| wrong(key, e))?;
-        }
-    }
-    finish(context, options.set).map(Some).map_err(|(e, what)| failed(&format!("overlay {what}"), e))
-}
-
-/// Gives the directories of `lowerdir` by `lowerdir+`; false when the kernel does not know that.
-fn lower_one_by_one(context: BorrowedFd, lowerdir: &str) -> Result<bool, Errno> {
-    let Some(directories) = split_lower(lowerdir) else { return Ok(false) };
-    for (n, directory) in directories.iter().enumerate() {
-        match fsconfig_set_string(context, "lowerdir+", directory.as_str()) {
-            Err(Errno::INVAL) if n == 0 => return Ok(false),
-            other => other?,
-        }
-    }
-    Ok(true)
-}
-
-/// The directories between unescaped colons, unescaped; `None` when there are data-only layers (`::`), which
-/// `lowerdir+` cannot name.
-fn split_lower(lowerdir: &str) -> Option<Vec<String>> {
-    let mut directories = vec![String::new()];
-    let mut chars = lowerdir.chars();
-    while let Some(c) = chars.next() {
-        let last = directories.last_mut()?;
-        match c {
-            '\\' => last.push(chars.next()?),
-            ':' if last.is_empty() => return None,
-            ':' => directories.push(String::new()),
-            other => last.push(other),
-        }
-    }
-    directories.last().is_some_and(|last| !last.is_empty()).then_some(directories)
-}
-
-/// An overlay of many layers on a kernel without `lowerdir+`: mount(2), whose options may fill a page. Its target is the
-/// host's `/`, not a path of the container.
-fn old_overlay(mount: &Mount, options: &Options) -> Result<OwnedFd, Failure> {
-    let one = |(key, value): &(String, Option<String>)| match value {
-        Some(value) => format!("{key}={value}"),
-        None => key.clone(),
-    };
-    let data = options.data.iter().map(one).collect::<Vec<_>>().join(",");
-    let data = CString::new(data).map_err(|_| failed("overlay options", Errno::INVAL))?;
-    let source = if mount.source.is_empty() { "overlay" } else { mount.source.as_str() };
-    rustix::mount::mount(source, "/", "overlay", MountFlags::empty(), Some(data.as_c_str()))
-        .map_err(|e| failed("overlay", e))?;
-    // `..` of the root is the root, with what is mounted on it.
-    let root = rustix::fs::open("/..", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|e| failed("open", e))?;
-    mount::change(root.as_fd(), options).map_err(|e| failed("mount_setattr", e))?;
     Ok(root)
 }
 
 /// Makes `root` this process's `/` and lets go of the host's.
-pub(crate) fn enter(root: BorrowedFd, upon: Upon, plan: &Plan) -> Result<(), Failure> {
+pub(crate) fn enter(root: BorrowedFd, plan: &Plan) -> Result<(), Failure> {
     let wrong = |what: &'static str| move |e| Failure::system("pivot_root", what, e);
     rustix::process::fchdir(root).map_err(wrong("chdir to the root file system"))?;
-    if upon == Upon::Nothing {
+    if plan.bare.is_some() {
+        // What it lies on is empty. pivot_root(2) would look at every process of the machine.
         return rustix::process::chroot(".").map_err(wrong("chroot"));
     }
     if plan.no_pivot && !plan.on_host {
@@ -293,16 +196,5 @@ mod tests {
             31 30 0:9 / /proc rw - proc proc rw\n\
             32 31 0:8 / /proc/x rw - sysfs sysfs rw\n";
         assert_eq!(whole_outside(mountinfo, 30), ["/proc", "/a b"]);
-    }
-
-    #[test]
-    fn lower_directories() {
-        let of = |text: &str| split_lower(text);
-        assert_eq!(of("l/A:l/B"), Some(vec!["l/A".into(), "l/B".into()]));
-        assert_eq!(of("a\\:b:c\\\\"), Some(vec!["a:b".into(), "c\\".into()]));
-        assert_eq!(of("a::d"), None);
-        assert_eq!(of("a:"), None);
-        assert_eq!(of(""), None);
-        assert_eq!(of("a\\"), None);
     }
 }

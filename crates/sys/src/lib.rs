@@ -4,6 +4,7 @@
 //! man page; an error is the kernel's own [`Errno`].
 //!
 //! ```text
+//! bare.rs       a mount namespace with nothing in it
 //! bpf.rs        bpf(2): the device program of a cgroup
 //! caps.rs       capget(2), capset(2), the bounding and ambient sets
 //! cgroup.rs     quick moves between cgroups
@@ -12,6 +13,7 @@
 //! landlock.rs   landlock(7), a thread's own umask
 //! mount.rs      mount_setattr(2)
 //! namespace.rs  setns(2), unshare(2)
+//! overlay.rs    overlayfs on old and new kernels
 //! own.rs        close_range(2), fork(3), giving free memory back
 //! process.rs    execve(2), close_range(2), kill(2), personality(2), keyctl(2), /proc/<pid>/stat
 //! remove.rs     unlinkat(2): whole trees of somebody else's
@@ -42,6 +44,7 @@ pub mod landlock;
 pub mod malloc;
 pub mod mount;
 pub mod namespace;
+pub mod overlay;
 pub mod own;
 pub mod process;
 pub mod remove;

@@ -59,6 +59,15 @@ struct RawAttr {
     userns_fd: u64,
 }
 
+/// The sentence that the kernel has left in the context of fsopen(2), if it did.
+pub fn message(context: BorrowedFd) -> Option<String> {
+    let mut message = [0u8; 256];
+    match rustix::io::read(context, &mut message) {
+        Ok(n) if n > 2 => Some(String::from_utf8_lossy(&message[2..n]).trim_end().to_owned()),
+        _ => None,
+    }
+}
+
 /// Changes the mount at `path`, an empty one meaning `dir` itself, and with `recursive` all mounts below it.
 pub fn mount_setattr(dir: BorrowedFd, path: &CStr, recursive: bool, change: &MountAttr) -> Result<()> {
     const AT_RECURSIVE: libc::c_int = 0x8000;

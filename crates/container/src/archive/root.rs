@@ -3,10 +3,7 @@
 use super::{Over, Root, Why};
 use oci::runtime::Mount;
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
-};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -69,19 +66,18 @@ fn overlay(mount: &Mount) -> Result<OwnedFd, Failure> {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
         return open_tree(CWD, mount.source.as_str(), flags).map_err(wrong);
     }
-    let context = fsopen(mount.kind.as_str(), FsOpenFlags::FSOPEN_CLOEXEC).map_err(&wrong)?;
-    let mut attributes = MountAttrFlags::empty();
+    let mut attributes = 0;
+    let mut options = Vec::new();
     for option in &mount.options {
         match option.split_once('=') {
-            Some((key, value)) => fsconfig_set_string(context.as_fd(), key, value).map_err(&wrong)?,
-            None if option == "ro" => attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY,
+            Some((key, value)) => options.push((key.to_owned(), Some(value.to_owned()))),
+            None if option == "ro" => attributes |= sys::mount::attr::RDONLY,
             // A copy must reach the disk as any other write, and leave no mark behind.
             None if option == "volatile" => {}
-            None => fsconfig_set_flag(context.as_fd(), option.as_str()).map_err(&wrong)?,
+            None => options.push((option.clone(), None)),
         }
     }
-    fsconfig_create(context.as_fd()).map_err(&wrong)?;
-    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(&wrong)
+    sys::overlay::mount("overlay", &options, attributes).map_err(|(e, _)| wrong(e))
 }
 
 /// Puts a tree over its destination in the root.
