@@ -65,7 +65,7 @@ is "its export" 40 "$(dhow export layer | tar -t | grep -c '^tmp/[0-9]')"
 dhow rm layer >/dev/null
 dhow rmi deep 127.0.0.1:5000/deep >/dev/null
 
-disk=$(stat -c '%Hr %Lr' /dev/vda)
+disk=$(printf '%d %d' $(stat -c '0x%t 0x%T' /dev/vda))
 in_box() { dhow run --rm "$@" 2>&1; }
 is "a device that is not allowed" "head: /tmp/d: Operation not permitted" \
 	"$(in_box busybox sh -c "mknod /tmp/d b $disk && head -c 1 /tmp/d")"
