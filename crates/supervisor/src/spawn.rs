@@ -52,6 +52,10 @@ impl Spawner {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn bare(&self) -> Option<&OwnedFd> {
+        self.bare.get_or_init(|| sys::bare::mounts().ok()).as_ref()
+    }
+
     /// The process that waits for a launch.
     pub fn waiting(&self) -> Option<u32> {
         self.kept().spare.as_ref().map(|spare| spare.child.id())
@@ -63,7 +67,7 @@ impl Spawner {
     /// As [`spawn`].
     pub fn spawn(&self, mut launch: Launch, mut fds: Vec<OwnedFd>) -> io::Result<(Started, UnixStream, Child)> {
         if launch.runtime.is_none()
-            && let Some(bare) = self.bare.get_or_init(|| sys::bare::mounts().ok())
+            && let Some(bare) = self.bare()
         {
             launch.fds.push(PassedFd::BareMounts);
             fds.push(bare.try_clone()?);
@@ -100,7 +104,7 @@ impl Spawner {
         }
     }
 
-    /// Makes the one that is kept ready, if there is none. What fails is tried again by the next start.
+    /// Makes the one that is kept ready, if there is none. If it fails, the next start tries again.
     pub fn refill(&self) {
         let filter = {
             let mut kept = self.kept();
@@ -109,6 +113,7 @@ impl Spawner {
             }
             kept.filter.clone()
         };
+        self.bare();
         let fresh = Fresh::new(&self.init).ok().map(|fresh| fresh.told(filter));
         let mut kept = self.kept();
         kept.making = false;
