@@ -78,6 +78,7 @@ fn check(config: &Config, carried: Carried) -> Result<bool> {
     if !rustix::process::geteuid().is_root() {
         anyhow::bail!("this needs root privileges");
     }
+    check_kernel()?;
     if !config.data_root.exists() {
         return Ok(true);
     }
@@ -87,7 +88,11 @@ fn check(config: &Config, carried: Carried) -> Result<bool> {
 }
 
 /// Refuses a kernel without mount_setattr(2), the youngest of the system calls that every container needs (Linux 5.12).
-fn check_kernel(release: &str) -> Result<()> {
+fn check_kernel() -> Result<()> {
+    check_release(&rustix::system::uname().release().to_string_lossy())
+}
+
+fn check_release(release: &str) -> Result<()> {
     const OLDEST: (u32, u32) = (5, 12);
     let mut numbers = release.split(['.', '-', '+']).map_while(|part| part.parse().ok());
     match (numbers.next(), numbers.next()) {
@@ -104,7 +109,7 @@ fn run(mut config: Config, args: Vec<String>, carried: Carried) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         anyhow::bail!("dhow daemon needs to be started with root privileges");
     }
-    check_kernel(&rustix::system::uname().release().to_string_lossy())?;
+    check_kernel()?;
     rooms::add_stock_runtime(&mut config);
     sys::malloc::frugal();
     let (filter, handle) = tracing_subscriber::reload::Layer::new(level(&config));
@@ -259,10 +264,10 @@ mod tests {
     #[test]
     fn kernels() {
         for new in ["5.12.0", "5.15.0-25-generic", "6.1.0-50-cloud-amd64", "6.18.44", "7.0-rc1", "unreadable"] {
-            check_kernel(new).unwrap();
+            check_release(new).unwrap();
         }
         for old in ["4.18.0-553.el8.x86_64", "5.10.0-30-amd64", "5.11"] {
-            let text = check_kernel(old).unwrap_err().to_string();
+            let text = check_release(old).unwrap_err().to_string();
             assert_eq!(text, format!("the kernel is {old}, and Linux 5.12 or newer is needed: boot a newer one"));
         }
     }
