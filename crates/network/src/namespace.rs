@@ -4,7 +4,6 @@
 use crate::netlink::{Batch, ROUTE, Socket};
 use crate::{Error, Result};
 use rustix::fs::{CWD, Mode, OFlags, open, openat};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -67,10 +66,7 @@ fn enter_new(ipv6: bool) -> Result<Namespace> {
 
 /// A file system of the kernel that is mounted nowhere and that nobody else sees.
 fn own_filesystem(kind: &str) -> rustix::io::Result<OwnedFd> {
-    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(context.as_fd(), "source", kind)?;
-    fsconfig_create(context.as_fd())?;
-    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+    sys::mount::filesystem(kind, kind, &[], 0).map_err(|(errno, _)| errno)
 }
 
 /// Writes a sysctl of the network namespace of the calling thread. A write that changes nothing is harmless.

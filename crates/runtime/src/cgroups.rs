@@ -2,7 +2,7 @@
 
 use crate::Failure;
 use crate::cgroup::View;
-use crate::mount::{attach, change, clone_tree, detached, directory, enslave, failed, new_filesystem};
+use crate::mount::{attach, change, clone_tree, detached, directory, enslave, failed};
 use crate::options::Options;
 use oci::runtime::Mount;
 use rustix::fs::{CWD, Mode, OFlags};
@@ -28,7 +28,7 @@ pub(crate) fn mount(root: BorrowedFd, mount: &Mount, options: &Options, views: &
     if let [view] = views
         && view.name.is_empty()
     {
-        let made = match new_filesystem("cgroup2", "cgroup", &options.data, options.set) {
+        let made = match sys::mount::filesystem("cgroup2", "cgroup", &options.data, options.set) {
             // In a user namespace without a cgroup namespace of its own.
             Err((Errno::PERM | Errno::BUSY, _)) => {
                 let tree =

@@ -1,6 +1,6 @@
 //! Paths that a container may not read, or may not write.
 
-use crate::mount::{attach, clone_tree, new_filesystem};
+use crate::mount::{attach, clone_tree};
 use crate::{Failure, dev};
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
@@ -39,7 +39,7 @@ pub(crate) fn mask(root: BorrowedFd, dev: Option<BorrowedFd>, paths: &[String]) 
             let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
             let data =
                 [("ro".into(), None), ("size".into(), Some("4k".into())), ("nr_inodes".into(), Some("1".into()))];
-            let made = new_filesystem("tmpfs", "tmpfs", &data, attributes).map_err(|(e, _)| e)?;
+            let made = sys::mount::filesystem("tmpfs", "tmpfs", &data, attributes).map_err(|(e, _)| e)?;
             attach(made.as_fd(), target.as_fd())?;
             empty = Some(made);
             Ok(())

@@ -5,7 +5,7 @@ use crate::hooks::Told;
 use crate::plan::Work;
 use crate::privileges::SYS_ADMIN;
 use crate::sync::{Order, Report, Socket};
-use crate::{Detached, Failure, Stdio, command, dev, gate, hooks, mount};
+use crate::{Detached, Failure, Stdio, command, dev, gate, hooks};
 use oci::runtime::Hook;
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, makedev};
 use rustix::io::Errno;
@@ -238,7 +238,7 @@ fn read_passwd(root: BorrowedFd) -> Vec<u8> {
 /// Writes an LSM's label for the coming execve, through a procfs of our own, and reads it back.
 fn write_label(file: &str, label: &str) -> Result<(), Failure> {
     let failed = |e| Failure::system("label", &format!("set label {label:?}"), e);
-    let proc = mount::new_filesystem("proc", "proc", &[], 0).map_err(|(e, _)| failed(e))?;
+    let proc = sys::mount::filesystem("proc", "proc", &[], 0).map_err(|(e, _)| failed(e))?;
     // `self` and `thread-self` are links; the number is not.
     let path = format!("{}/attr/{file}", rustix::process::getpid().as_raw_nonzero());
     let attr = rootfs::resolve_plain(proc.as_fd(), path.as_bytes(), OFlags::RDWR).map_err(failed)?;

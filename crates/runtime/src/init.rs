@@ -294,7 +294,7 @@ fn write_sysctl(plan: &Plan, proc: Option<BorrowedFd>) -> Result<(), Failure> {
     let proc = match proc {
         Some(proc) => proc,
         None => {
-            own = mount::new_filesystem("proc", "proc", &[], 0)
+            own = sys::mount::filesystem("proc", "proc", &[], 0)
                 .map_err(|(e, what)| Failure::system("sysctl", &format!("mount a procfs: {what}"), e))?;
             own.as_fd()
         }

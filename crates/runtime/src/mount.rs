@@ -8,8 +8,8 @@ use oci::runtime::Mount;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, fspick, move_mount, open_tree,
+    FsPickFlags, MoveMountFlags, OpenTreeFlags, fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fspick,
+    move_mount, open_tree,
 };
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::mount::{MountAttr, attr};
@@ -61,25 +61,6 @@ pub(crate) fn clone_tree(dir: BorrowedFd, path: &[u8], recursive: bool) -> Resul
 pub(crate) fn attach(mount: BorrowedFd, target: BorrowedFd) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(mount, "", target, "", flags)
-}
-
-/// A new file system, attached nowhere.
-pub(crate) fn new_filesystem(
-    kind: &str,
-    source: &str,
-    data: &[(String, Option<String>)],
-    attributes: u64,
-) -> Result<OwnedFd, (Errno, String)> {
-    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map_err(|e| (e, format!("file system {kind:?}")))?;
-    configure(context.as_fd(), source, data).map_err(|(e, what)| (e, explain(context.as_fd(), what)))?;
-    finish(context, attributes)
-}
-
-/// Makes the superblock and a mount of it.
-pub(crate) fn finish(context: OwnedFd, attributes: u64) -> Result<OwnedFd, (Errno, String)> {
-    fsconfig_create(&context).map_err(|e| (e, explain(context.as_fd(), "create".into())))?;
-    let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(|e| (e, "fsmount".into()))
 }
 
 fn configure(context: BorrowedFd, source: &str, data: &[(String, Option<String>)]) -> Result<(), (Errno, String)> {
@@ -308,8 +289,8 @@ pub(crate) fn detached(mount: &Mount, options: &Options, covers: Option<Borrowed
         // Of a file system on a disk: not even its journal may be written.
         data.push(("ro".into(), None));
     }
-    let made =
-        new_filesystem(&mount.kind, &mount.source, &data, options.set).map_err(|(e, what)| failed(mount, &what, e))?;
+    let made = sys::mount::filesystem(&mount.kind, &mount.source, &data, options.set)
+        .map_err(|(e, what)| failed(mount, &what, e))?;
     // A new mount is private, and has nothing set that could be cleared.
     let private = |(kind, _): &(u64, bool)| *kind == attr::PROPAGATION_PRIVATE;
     if options.set_all | options.clear_all != 0 || !options.propagation.iter().all(private) {

@@ -117,7 +117,7 @@ fn forget_hosts(root: BorrowedFd) -> Result<(), Failure> {
         .map_err(|e| wrong("read /proc/self/mountinfo", crate::plan::errno(&e)))?;
     for place in whole_outside(&mounts, own.stx_mnt_id) {
         let cover = || -> Result<(), Errno> {
-            let tmpfs = mount::new_filesystem("tmpfs", "tmpfs", &[], attr::RDONLY).map_err(|(e, _)| e)?;
+            let tmpfs = sys::mount::filesystem("tmpfs", "tmpfs", &[], attr::RDONLY).map_err(|(e, _)| e)?;
             move_mount(&tmpfs, "", CWD, &*place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         };
         match rustix::mount::unmount(&*place, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {

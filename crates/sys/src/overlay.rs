@@ -4,15 +4,12 @@
 //! fsconfig(2) takes 255 bytes; a longer one only mount(2) takes, a page of options in all, and it has to put the file system
 //! somewhere. From 6.5 on a kernel refuses the option that it does not know; older ones take any and refuse the whole.
 
-use crate::mount::{MountAttr, attr, message, mount_setattr};
+use crate::mount::{Failure, MountAttr, Opt, attr, filesystem, mount_setattr};
 use crate::{Errno, Result, clone, namespace};
 use rustix::fs::{Mode, OFlags};
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, open_tree,
-};
+use rustix::mount::{MountFlags, OpenTreeFlags, open_tree};
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The longest string that fsconfig(2) takes, its end included.
@@ -21,80 +18,47 @@ const FSCONFIG_MAX: usize = 256;
 /// This kernel takes the lower directories as one string.
 static ONE_STRING: AtomicBool = AtomicBool::new(false);
 
-/// What failed, with what the kernel has said of it.
-pub type Failure = (Errno, String);
-
-/// An option: its name, and its value unless it is a flag.
-pub type Opt = (String, Option<String>);
-
 /// Makes an overlay of `options`, a mount that is attached nowhere, with [`crate::mount::attr`] `attributes`. Relative paths
 /// start at the calling thread's directory; `lowerdir` is as mount(8) takes it, with backslashes before colons of names.
 ///
 /// # Errors
 /// What the kernel refuses.
 pub fn mount(source: &str, options: &[Opt], attributes: u64) -> std::result::Result<OwnedFd, Failure> {
-    let of_options = options.iter().find(|(key, _)| key == "lowerdir").and_then(|(_, value)| value.as_deref());
-    let lower = of_options.and_then(split).filter(|_| !ONE_STRING.load(Ordering::Relaxed));
-    if let Some(lower) = lower {
-        match one_by_one(source, options, &lower, attributes) {
-            Err(Refused::OfThat) => ONE_STRING.store(true, Ordering::Relaxed),
+    if !ONE_STRING.load(Ordering::Relaxed)
+        && let Some(one_by_one) = one_by_one(options)
+    {
+        match filesystem("overlay", source, &one_by_one, attributes) {
             // Either that was it or something else is wrong, which the other way will say too.
-            Err(Refused::Of((Errno::INVAL, _))) => {
-                let made = by_string(source, options, attributes)?;
-                ONE_STRING.store(true, Ordering::Relaxed);
-                return Ok(made);
-            }
-            Err(Refused::Of(failure)) => return Err(failure),
-            Ok(made) => return Ok(made),
+            Err((Errno::INVAL, _)) => {}
+            other => return other,
         }
+        let made = by_string(source, options, attributes)?;
+        ONE_STRING.store(true, Ordering::Relaxed);
+        return Ok(made);
     }
     by_string(source, options, attributes)
 }
 
-enum Refused {
-    /// `lowerdir+` is unknown.
-    OfThat,
-    Of(Failure),
-}
-
-impl From<Failure> for Refused {
-    fn from(failure: Failure) -> Refused {
-        Refused::Of(failure)
-    }
-}
-
-fn one_by_one(
-    source: &str,
-    options: &[Opt],
-    lower: &[String],
-    attributes: u64,
-) -> std::result::Result<OwnedFd, Refused> {
-    let context = open(source)?;
+/// The same options with a `lowerdir+` for each lower directory.
+fn one_by_one(options: &[Opt]) -> Option<Vec<Opt>> {
+    let mut all = Vec::new();
     for (key, value) in options {
-        if key != "lowerdir" {
-            set(context.as_fd(), key, value.as_deref())?;
-            continue;
-        }
-        for (n, directory) in lower.iter().enumerate() {
-            match fsconfig_set_string(&context, "lowerdir+", directory.as_str()) {
-                Err(Errno::INVAL) if n == 0 => return Err(Refused::OfThat),
-                other => other.map_err(|e| failed(context.as_fd(), "option \"lowerdir+\"", e))?,
+        match value {
+            Some(lower) if key == "lowerdir" => {
+                all.extend(split(lower)?.into_iter().map(|directory| ("lowerdir+".into(), Some(directory))));
             }
+            value => all.push((key.clone(), value.clone())),
         }
     }
-    Ok(finish(context, attributes)?)
+    Some(all)
 }
 
 fn by_string(source: &str, options: &[Opt], attributes: u64) -> std::result::Result<OwnedFd, Failure> {
     let long = |(_, value): &Opt| value.as_ref().is_some_and(|value| value.len() >= FSCONFIG_MAX);
-    if options.iter().any(long) {
-        return by_mount(source, options, attributes).map_err(|e| (e, "mount".into()));
+    match options.iter().any(long) {
+        true => by_mount(source, options, attributes).map_err(|e| (e, "mount".into())),
+        false => filesystem("overlay", source, options, attributes),
     }
-    let context = open(source)?;
-    for (key, value) in options {
-        set(context.as_fd(), key, value.as_deref())?;
-    }
-    finish(context, attributes)
 }
 
 /// By mount(2), in a mount namespace that is gone afterwards: nobody else sees where it is.
@@ -123,33 +87,6 @@ fn by_mount(source: &str, options: &[Opt], attributes: u64) -> Result<OwnedFd> {
         let thread = thread.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::AGAIN))?;
         thread.join().unwrap_or(Err(Errno::IO))
     })
-}
-
-fn open(source: &str) -> std::result::Result<OwnedFd, Failure> {
-    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(|e| (e, "file system \"overlay\"".into()))?;
-    set(context.as_fd(), "source", Some(source))?;
-    Ok(context)
-}
-
-fn set(context: BorrowedFd, key: &str, value: Option<&str>) -> std::result::Result<(), Failure> {
-    let set = match value {
-        Some(value) => fsconfig_set_string(context, key, value),
-        None => fsconfig_set_flag(context, key),
-    };
-    set.map_err(|e| failed(context, &format!("option {key:?}"), e))
-}
-
-fn finish(context: OwnedFd, attributes: u64) -> std::result::Result<OwnedFd, Failure> {
-    fsconfig_create(&context).map_err(|e| failed(context.as_fd(), "create", e))?;
-    let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(|e| (e, "fsmount".into()))
-}
-
-fn failed(context: BorrowedFd, what: &str, errno: Errno) -> Failure {
-    match message(context) {
-        Some(said) => (errno, format!("{what} ({said})")),
-        None => (errno, what.into()),
-    }
 }
 
 /// The directories between unescaped colons, unescaped; `None` when there are data-only layers (`::`), which
